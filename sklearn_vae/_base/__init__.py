@@ -1,0 +1,123 @@
+"""The base of the estimators: scikit-learn's methods over a skorch net that is held, not inherited."""
+
+import warnings
+from numbers import Integral, Real
+
+import torch
+from sklearn.base import BaseEstimator
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import check_is_fitted
+
+from ..likelihoods import LIKELIHOODS, NOISE_SHAPES
+from ..networks import ACTIVATIONS
+from ..posteriors import POSTERIORS
+from ..training import load_net_state, net_state, resolve_device
+from .evaluation import Evaluation
+from .fitting import Fitting
+from .net import build_net
+
+
+class BaseVAE(Fitting, Evaluation, BaseEstimator):
+    """What `VAETransformer` and `RhoVAETransformer` share: everything but the posterior's families."""
+
+    _parameter_constraints = {
+        "n_components": [Interval(Integral, 1, None, closed="left")],
+        "hidden_layer_sizes": ["array-like"],
+        "activation": [StrOptions(set(ACTIVATIONS))],
+        "encoder": [callable, None],
+        "decoder": [callable, None],
+        "likelihood": [StrOptions(set(LIKELIHOODS))],
+        "noise_variance": [StrOptions(set(NOISE_SHAPES)), Interval(Real, 0, None, closed="neither")],
+        "covariance_type": [StrOptions(set(POSTERIORS))],
+        "n_draws": [Interval(Integral, 1, None, closed="left")],
+        "beta": [Interval(Real, 0, None, closed="left")],
+        "init": [StrOptions({"auto", "random"})],
+        "standardize": ["boolean"],
+        "learning_rate_init": [Interval(Real, 0, None, closed="neither")],
+        "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
+        "alpha": [Interval(Real, 0, None, closed="left")],
+        "max_iter": [Interval(Integral, 1, None, closed="left")],
+        "tol": [Interval(Real, 0, None, closed="left")],
+        "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
+        "early_stopping": [StrOptions({"auto"}), "boolean"],
+        "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
+        "warm_start": ["boolean"],
+        "device": [str],
+        "net_class": [type, None],
+        "net_params": [dict, None],
+        "random_state": ["random_state"],
+        "verbose": ["verbose"],
+    }
+
+    def __init__(
+        self,
+        n_components=2,
+        *,
+        hidden_layer_sizes=(128, 128),
+        activation="tanh",
+        encoder=None,
+        decoder=None,
+        likelihood="gaussian",
+        noise_variance="shared",
+        covariance_type="diag",
+        n_draws=1,
+        beta=1.0,
+        init="auto",
+        standardize=True,
+        learning_rate_init=3e-3,
+        batch_size="auto",
+        alpha=0.0,
+        max_iter=500,
+        tol=1e-4,
+        n_iter_no_change=40,
+        early_stopping="auto",
+        validation_fraction=0.1,
+        warm_start=False,
+        device="auto",
+        net_class=None,
+        net_params=None,
+        random_state=None,
+        verbose=0,
+    ):
+        vars(self).update({name: value for name, value in locals().items() if name != "self"})
+
+    @property
+    def device_(self):
+        """The `torch.device` that the fitted model is on."""
+        check_is_fitted(self)
+        return next(self.net_.module_.parameters()).device
+
+    @property
+    def _n_features_out(self):
+        return self._spec["n_components"]
+
+    def __sklearn_is_fitted__(self):
+        return hasattr(self, "net_")
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags
+
+    # --- plain data -------------------------------------------------------------------------------
+
+    def __getstate__(self):
+        state = super().__getstate__()
+        return {**state, "net_": net_state(self.net_)} if "net_" in state else state
+
+    def __setstate__(self, state):
+        learned = state.get("net_")
+        with self._unchanged_on_failure():
+            super().__setstate__({name: value for name, value in state.items() if name != "net_"})
+            if learned is not None:
+                device = self._device_to_load_on()
+                self.net_ = build_net(self._spec, self.n_features_in_, self.scale_, device, seed=0)
+                load_net_state(self.net_, learned)
+                self.net_.module_.eval()
+
+    def _device_to_load_on(self):
+        try:
+            return resolve_device(self._spec["device"])
+        except ValueError as error:
+            warnings.warn(f"{error} The model is loaded on the CPU.", UserWarning, stacklevel=4)
+            return torch.device("cpu")

@@ -1,0 +1,207 @@
+"""Evaluation: what a fitted model answers.
+
+It runs in the data's own dtype, over chunks of rows of bounded size, without gradients. In float64 a
+row's result depends on that row alone, to rounding; in float32 to float32's rounding. `elbo` and
+`score_samples` use one fixed set of deviates for all rows and all models, so they do not depend on
+chance either.
+"""
+
+import copy
+from numbers import Integral
+
+import numpy as np
+import torch
+from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.utils import check_array, gen_batches
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from ..likelihoods import LIKELIHOODS
+from ..objectives import importance_weighted, reconstruction
+from . import data
+from .data import check_support, scaled, seed_from
+
+
+def fixed_deviates(n_draws, n_components):
+    """Standard normal deviates of shape (n_draws, 1, n_components): a scrambled Sobol sequence, always the same."""
+    uniform = torch.quasirandom.SobolEngine(n_components, scramble=True, seed=0).draw(n_draws, dtype=torch.float64)
+    tiny = torch.finfo(torch.float64).eps
+    return torch.special.ndtri(uniform.clamp(tiny, 1 - tiny))[:, None]
+
+
+class Evaluation(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
+    """`transform`, `inverse_transform`, `sample`, `posterior`, `elbo`, `score_samples`, `score`."""
+
+    def transform(self, X):
+        """The posterior mean of each sample.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        Z : ndarray of shape (n_samples, n_components)
+            E[z | x] under the approximate posterior.
+        """
+        return self._evaluate(lambda module, x: module.encode(x).mean, self._ready(X), self._spec["n_components"])
+
+    def inverse_transform(self, Z):
+        """The mean of p(x | z).
+
+        Parameters
+        ----------
+        Z : array-like of shape (n_samples, n_components)
+            Components.
+
+        Returns
+        -------
+        X : ndarray of shape (n_samples, n_features)
+            E[x | z], in the units of the training data.
+        """
+        check_is_fitted(self)
+        Z = check_array(Z, dtype=[np.float64, np.float32], input_name="Z")
+        if Z.shape[1] != self._spec["n_components"]:
+            raise ValueError(
+                f"{type(self).__name__}.inverse_transform takes Z of {self._spec['n_components']} components, "
+                f"as transform gives them, but Z has {Z.shape[1]} columns."
+            )
+        X = self._evaluate(lambda module, z: module.decode(z).mean, Z, self.n_features_in_)
+        return (X * self.scale_ + self.mean_).astype(Z.dtype, copy=False)
+
+    def sample(self, n_samples=1, random_state=None, *, noise=True):
+        """Draw from the model: z from the prior N(0, I), then x from p(x | z).
+
+        Parameters
+        ----------
+        n_samples : int, default=1
+            How many.
+        random_state : int, RandomState instance or None, default=None
+            None for a different result each time.
+        noise : bool, default=True
+            False for the mean of p(x | z) in place of a draw from it.
+
+        Returns
+        -------
+        X : ndarray of shape (n_samples, n_features)
+            In the units of the training data.
+        """
+        check_is_fitted(self)
+        if not isinstance(n_samples, Integral) or n_samples < 1:
+            raise ValueError(f"sample draws n_samples >= 1 samples, an integer; got n_samples={n_samples!r}.")
+        rng = np.random.RandomState(seed_from(random_state))
+        Z = rng.standard_normal((n_samples, self._spec["n_components"]))
+        likelihood = self.net_.module_.likelihood
+
+        def draw(module, z):
+            p = module.decode(z)
+            return torch.from_numpy(likelihood.draw(p, rng)) if noise else p.mean
+
+        return self._evaluate(draw, Z, self.n_features_in_) * self.scale_ + self.mean_
+
+    def posterior(self, X):
+        """The approximate posterior N(mean, covariance) of z given each sample.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        mean : ndarray of shape (n_samples, n_components)
+            What `transform` gives.
+        covariance : ndarray of shape (n_samples, n_components, n_components)
+            L L^T.
+        """
+        x, d = self._ready(X), self._spec["n_components"]
+        mean = self._evaluate(lambda module, x: module.encode(x).mean, x, d)
+        return mean, self._evaluate(lambda module, x: module.encode(x).covariance(), x, d, d, width=d * d)
+
+    def elbo(self, X, *, n_draws=64):
+        """The evidence lower bound on log p(x) of each sample, at beta = 1.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+        n_draws : int, default=64
+            Fixed deviates over which the reconstruction term is averaged.
+
+        Returns
+        -------
+        bound : ndarray of shape (n_samples,)
+            Nats, in the units of X.
+        """
+        return self._bound(X, n_draws, lambda output, x: reconstruction(output, x) - output.q.kl())
+
+    def score_samples(self, X, *, n_draws=64):
+        """The importance-weighted bound on log p(x) of each sample (Burda et al. 2016).
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+        n_draws : int, default=64
+            Fixed deviates, the same for every row; more of them bring the bound closer to log p(x).
+
+        Returns
+        -------
+        log_prob : ndarray of shape (n_samples,)
+            Nats, in the units of X; comparable with the `score_samples` of
+            :class:`~sklearn.decomposition.PCA` and :class:`~sklearn.mixture.GaussianMixture`.
+        """
+        return self._bound(X, n_draws, importance_weighted)
+
+    def score(self, X, y=None):
+        """The mean of `score_samples` over X.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+        y : Ignored
+            Not used, present for API consistency by convention.
+
+        Returns
+        -------
+        log_prob : float
+            Nats per sample.
+        """
+        return float(np.mean(self.score_samples(X)))
+
+    # --- inside -----------------------------------------------------------------------------------
+
+    def _checked(self, X, reset=False, ensure_min_samples=1):
+        """Validate X, and that the likelihood gives it a probability."""
+        X = validate_data(self, X, reset=reset, dtype=[np.float64, np.float32], ensure_min_samples=ensure_min_samples)
+        name = self.likelihood if reset else self._spec["likelihood"]
+        check_support(X, name, LIKELIHOODS[name], self._feature_names())
+        return X
+
+    def _feature_names(self):
+        return getattr(self, "feature_names_in_", range(self.n_features_in_))
+
+    def _ready(self, X):
+        """X as the fitted net takes it."""
+        check_is_fitted(self)
+        X = self._checked(X)
+        return scaled(X, self.mean_, self.scale_, X.dtype)
+
+    def _evaluate(self, function, x, *columns, width=1):
+        """``function(module, x)`` for chunks of x whose rows take `width` numbers; (n, *columns) comes out."""
+        dtype = torch.float32 if x.dtype == np.float32 or self.device_.type == "mps" else torch.float64
+        module = self.net_.module_
+        if dtype is not torch.float32:
+            module = copy.deepcopy(module).double()
+        out = np.empty((len(x), *columns), dtype=x.dtype)
+        width = max(width, self.n_features_in_, *self._spec["hidden_layer_sizes"])
+        with torch.inference_mode():
+            for rows in gen_batches(len(x), max(1, data.CHUNK // width)):
+                out[rows] = function(module, torch.from_numpy(x[rows]).to(self.device_, dtype)).cpu().numpy()
+        return out
+
+    def _bound(self, X, n_draws, bound):
+        """``bound(output, x)`` for each row, over `n_draws` fixed deviates, in X's units."""
+        x = self._ready(X)
+        eps = fixed_deviates(n_draws, self._spec["n_components"])
+
+        def of(module, x):
+            return bound(module(x, eps.to(x.device, x.dtype)), x)
+
+        return self._evaluate(of, x, width=n_draws * self.n_features_in_) - self.net_.log_scale

@@ -1,0 +1,118 @@
+"""From the estimator's parameters to a skorch net, and to the places where it may start.
+
+``spec`` is a dict of the estimator's parameters. Here, and nowhere else, a name becomes a class.
+"""
+
+import copy
+from functools import partial
+
+import numpy as np
+import torch
+
+from .. import _linear_start
+from ..likelihoods import LIKELIHOODS
+from ..module import VAE
+from ..networks import MLP
+from ..objectives import ELBO
+from ..posteriors import POSTERIORS
+from ..training import SeededInit, TensorBatches, VAENet
+
+ARCHITECTURE = (
+    "n_components",
+    "hidden_layer_sizes",
+    "activation",
+    "encoder",
+    "decoder",
+    "likelihood",
+    "noise_variance",
+    "covariance_type",
+)
+BATCH_SIZE = 128
+
+
+def build_net(spec, n_features, scale, device, seed):
+    """An initialised skorch net for data scaled by `scale`, its weights drawn from `seed`."""
+    sizes = tuple(spec["hidden_layer_sizes"])
+    perceptron = partial(MLP, activation=spec["activation"])
+    defaults = {
+        "module": VAE,
+        "module__n_features": n_features,
+        "module__n_components": spec["n_components"],
+        "module__posterior": POSTERIORS[spec["covariance_type"]],
+        "module__likelihood": _likelihood(spec, scale),
+        "module__encoder": spec["encoder"] or partial(perceptron, hidden_layer_sizes=sizes),
+        "module__decoder": spec["decoder"] or partial(perceptron, hidden_layer_sizes=sizes[::-1]),
+        "criterion": ELBO,
+        "criterion__beta": spec["beta"],
+        "n_draws": spec["n_draws"],
+        "log_scale": float(np.log(scale).sum()),
+        "optimizer": torch.optim.AdamW,
+        "lr": spec["learning_rate_init"],
+        "batch_size": BATCH_SIZE if spec["batch_size"] == "auto" else spec["batch_size"],
+        "iterator_train": TensorBatches,
+        "iterator_train__shuffle": True,
+        "iterator_valid": TensorBatches,
+        "iterator_valid__batch_size": 4096,
+        "callbacks__keep_best__patience": spec["n_iter_no_change"],
+        "callbacks__keep_best__tol": spec["tol"],
+        "train_split": None,
+        "device": str(device),
+        "verbose": int(spec["verbose"]),
+    }
+    given = copy.deepcopy(spec["net_params"]) or {}
+    if "optimizer" not in given:
+        defaults |= {"optimizer__fused": device.type in ("cpu", "cuda"), "optimizer__weight_decay": spec["alpha"]}
+    with SeededInit(torch.Generator().manual_seed(seed)):
+        return (spec["net_class"] or VAENet)(**(defaults | given)).initialize()
+
+
+def _likelihood(spec, scale):
+    likelihood = LIKELIHOODS[spec["likelihood"]]
+    return partial(likelihood, noise_variance=_noise(spec, scale)) if likelihood.rescales else likelihood
+
+
+def _noise(spec, scale):
+    """How the noise is parametrised; a fixed variance is given in X's units and goes into the net's."""
+    noise = spec["noise_variance"]
+    return noise if isinstance(noise, str) else noise / scale**2
+
+
+def starting_points(spec, scale, seed):
+    """Functions ``f(net, x, x_valid, train)`` that take a fresh net to where its training may start.
+
+    Parameters
+    ----------
+    spec : dict
+        The estimator's parameters.
+    scale : ndarray of shape (n_features,)
+        What the features were divided by.
+    seed : int
+        For randomised solvers.
+
+    Returns
+    -------
+    list of callable
+        The start that every fit takes, and then those that need rows held out to compete.
+    """
+
+    def as_drawn(net, x, x_valid, train):
+        pass
+
+    def linear(net, x, x_valid, train):
+        model = _linear_start.linear_model(x.cpu().numpy(), spec["n_components"], _noise(spec, scale), seed)
+        _linear_start.start_at(net.module_, model)
+
+    def sharp(net, x, x_valid, train):
+        model = _linear_start.sharp_model(x.cpu().numpy(), spec["n_components"], seed)
+        _linear_start.start_at(net.module_, model)
+        net.module_.likelihood.requires_grad_(False)
+        train(net)
+        net.module_.likelihood.requires_grad_(True)
+        _linear_start.release_noise(net.module_, x_valid)
+        net.start_over()
+
+    has_linear_path = spec["encoder"] is None and spec["decoder"] is None
+    if spec["init"] == "random" or not has_linear_path or not LIKELIHOODS[spec["likelihood"]].rescales:
+        return [as_drawn]
+    can_bend = len(spec["hidden_layer_sizes"]) and isinstance(spec["noise_variance"], str)
+    return [linear, sharp] if can_bend else [linear]

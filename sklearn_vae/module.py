@@ -1,0 +1,79 @@
+"""The module: encoder + posterior + decoder + likelihood, and what comes out of them.
+
+    numbers = encoder(x);   q(z | x) = posterior(numbers);   z = mu + L eps;   p(x | z) = likelihood(decoder(z))
+
+The module draws nothing itself: it is given the deviates eps, so it is a function of its arguments.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from torch import Tensor, nn
+from torch.distributions import Distribution
+
+from .posteriors import Posterior
+
+
+class VAEOutput(NamedTuple):
+    """What flows from the module to an objective.
+
+    Attributes
+    ----------
+    q : Posterior
+        q(z | x), over (n, d).
+    z : Tensor of shape (n_draws, n, d)
+        Draws of q.
+    p : Distribution
+        p(x | z) per feature, over (n_draws, n, n_features).
+    """
+
+    q: Posterior
+    z: Tensor
+    p: Distribution
+
+
+class VAE(nn.Module):
+    """A variational autoencoder.
+
+    Parameters
+    ----------
+    n_features, n_components : int
+        Dimensions of x and z.
+    posterior : type[Posterior]
+        The family of q(z | x).
+    likelihood : callable
+        ``f(n_features) -> Likelihood``.
+    encoder, decoder : callable
+        ``f(n_in, n_out) -> nn.Module``.
+    """
+
+    def __init__(
+        self,
+        n_features: int,
+        n_components: int,
+        posterior: type[Posterior],
+        likelihood: Callable,
+        encoder: Callable,
+        decoder: Callable,
+    ):
+        super().__init__()
+        self.n_components = n_components
+        self.posterior = posterior
+        self.likelihood = likelihood(n_features)
+        self.encoder = encoder(n_features, posterior.n_numbers(n_components))
+        self.decoder = decoder(n_components, self.likelihood.n_numbers)
+
+    def encode(self, x: Tensor) -> Posterior:
+        """q(z | x) for x of shape (n, n_features)."""
+        return self.posterior(self.encoder(x), self.n_components)
+
+    def decode(self, z: Tensor) -> Distribution:
+        """p(x | z) for z of shape (..., d); the decoder itself sees two dimensions."""
+        numbers = self.decoder(z.reshape(-1, self.n_components))
+        return self.likelihood(numbers.reshape(*z.shape[:-1], -1))
+
+    def forward(self, x: Tensor, eps: Tensor) -> VAEOutput:
+        """Everything an objective needs, for deviates eps of shape (n_draws, n or 1, d)."""
+        q = self.encode(x)
+        z = q.rsample(eps)
+        return VAEOutput(q, z, self.decode(z))

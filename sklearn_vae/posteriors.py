@@ -1,0 +1,262 @@
+r"""The approximate posterior: q(z | x) = N(mu, L L^T), one family per shape of the factor L.
+
+A family states four things about its lower-triangular factor L and inherits the rest:
+
+    color(eps)      L eps          standard normal deviates to deviates of covariance L L^T
+    whiten(v)       L^-1 v         the inverse
+    log_diagonal    log L_jj       so log|L| is its sum over j
+    variance        diag(L L^T)    so ||L||_F^2 is its sum over j
+
+With the prior p(z) = N(0, I) every family then has, in nats,
+
+    z = mu + L eps
+    log q(z | x) = -1/2 ||L^-1 (z - mu)||^2 - log|L| - d/2 log 2 pi
+    KL(q || p)   = 1/2 (||mu||^2 + ||L||_F^2 - d) - log|L|
+
+and, since L is triangular, the exact chain rule over components,
+
+    KL_j = 1/2 (mu_j^2 + (L L^T)_jj - 1) - log L_jj,      KL = sum_j KL_j,      KL_j >= 0.
+
+The encoder gives a posterior its numbers: first mu, then whatever shapes L. A log-variance v is
+bounded smoothly, 20 tanh(v / 20), so no encoder can make the bound overflow.
+
+In every shape below ``n`` is the number of samples, ``d`` of components; leading dimensions
+(the draws) broadcast.
+"""
+
+import math
+
+import numpy as np
+import torch
+from scipy.linalg import toeplitz
+from scipy.optimize import minimize_scalar
+from torch import Tensor
+from torch.nn.functional import softplus
+
+LOG_VARIANCE_LIMIT = 20.0
+
+
+def bounded(log_variance: Tensor) -> Tensor:
+    """Keep a log-variance within +-20, smoothly: the identity near 0."""
+    return LOG_VARIANCE_LIMIT * torch.tanh(log_variance / LOG_VARIANCE_LIMIT)
+
+
+def unbounded(log_variance: Tensor) -> Tensor:
+    """The inverse of `bounded`: what an encoder must say to mean `log_variance`."""
+    return LOG_VARIANCE_LIMIT * torch.atanh((log_variance / LOG_VARIANCE_LIMIT).clamp(-0.999, 0.999))
+
+
+class Posterior:
+    """Base of the families: sampling, density, KL and entropy of N(mu, L L^T).
+
+    Parameters
+    ----------
+    numbers : Tensor of shape (n, n_numbers(d))
+        What the encoder says of each sample.
+    n_components : int
+        d, the dimension of z.
+    """
+
+    def __init__(self, numbers: Tensor, n_components: int):
+        self.mean = numbers[..., :n_components]
+        self._read(numbers[..., n_components:])
+
+    @staticmethod
+    def n_numbers(n_components: int) -> int:
+        """How many numbers the encoder gives for each sample, mu among them."""
+        raise NotImplementedError
+
+    @staticmethod
+    def log_variances(n_components: int) -> slice:
+        """Which of the encoder's numbers are log-variances."""
+        return slice(n_components, 2 * n_components)
+
+    def _read(self, shape: Tensor) -> None:
+        """Take the numbers that follow mu."""
+        raise NotImplementedError
+
+    def color(self, eps: Tensor) -> Tensor:
+        """L eps, of shape (..., n, d)."""
+        raise NotImplementedError
+
+    def whiten(self, v: Tensor) -> Tensor:
+        """L^-1 v, of shape (..., n, d)."""
+        raise NotImplementedError
+
+    @property
+    def log_diagonal(self) -> Tensor:
+        """Log L_jj, of a shape that broadcasts to (n, d)."""
+        raise NotImplementedError
+
+    @property
+    def variance(self) -> Tensor:
+        """diag(L L^T), of a shape that broadcasts to (n, d)."""
+        raise NotImplementedError
+
+    @staticmethod
+    def closest_to(eigenvalues: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The basis and the numbers in which this family comes closest to a given covariance.
+
+        p(x) does not change when z is rotated, so the model may choose the basis in which its
+        posterior covariance, of these eigenvalues, is best expressed by the family.
+
+        Parameters
+        ----------
+        eigenvalues : ndarray of shape (d,)
+            Of the covariance to be met.
+
+        Returns
+        -------
+        basis : ndarray of shape (d, d)
+            Orthogonal Q: the covariance is Q diag(eigenvalues) Q^T there.
+        numbers : ndarray of shape (n_numbers(d) - d,)
+            What the encoder has to say after mu.
+        """
+        raise NotImplementedError
+
+    def rsample(self, eps: Tensor) -> Tensor:
+        """Mu + L eps: draws that carry gradients (the reparameterisation of Kingma & Welling 2014)."""
+        return self.mean + self.color(eps.expand(*eps.shape[:-2], *self.mean.shape))
+
+    def log_prob(self, z: Tensor) -> Tensor:
+        """Log q(z | x) in nats, of shape (..., n)."""
+        d = self.mean.shape[-1]
+        squares = self.whiten(z - self.mean).square().sum(-1)
+        return -0.5 * (squares + d * math.log(2 * math.pi)) - self._log_det()
+
+    def kl_per_component(self) -> Tensor:
+        """KL_j of the chain rule in nats, of shape (n, d)."""
+        return 0.5 * (self.mean.square() + self.variance - 1) - self.log_diagonal
+
+    def kl(self) -> Tensor:
+        """KL(q || N(0, I)) in nats, of shape (n,)."""
+        return self.kl_per_component().sum(-1)
+
+    def entropy(self) -> Tensor:
+        """-E[log q] in nats, of shape (n,): d/2 (1 + log 2 pi) + log|L|."""
+        d = self.mean.shape[-1]
+        return 0.5 * d * (1 + math.log(2 * math.pi)) + self._log_det()
+
+    def covariance(self) -> Tensor:
+        """L L^T in full, of shape (n, d, d)."""
+        n, d = self.mean.shape
+        unit = torch.eye(d, dtype=self.mean.dtype, device=self.mean.device)
+        factor = self.color(unit[:, None, :].expand(d, n, d)).permute(1, 2, 0)
+        return factor @ factor.mT
+
+    def _log_det(self) -> Tensor:
+        return self.log_diagonal.expand_as(self.mean).sum(-1)
+
+
+class Diagonal(Posterior):
+    """L = diag(sigma): components independent given x (Kingma & Welling 2014).
+
+    The encoder's numbers: mu (d), log sigma^2 (d).
+    """
+
+    @staticmethod
+    def n_numbers(n_components):
+        return 2 * n_components
+
+    def _read(self, shape):
+        self.log_variance = bounded(shape)
+        self.scale = torch.exp(0.5 * self.log_variance)
+
+    def color(self, eps):
+        return self.scale * eps
+
+    def whiten(self, v):
+        return v / self.scale
+
+    @property
+    def log_diagonal(self):
+        return 0.5 * self.log_variance
+
+    @property
+    def variance(self):
+        return torch.exp(self.log_variance)
+
+    @staticmethod
+    def closest_to(eigenvalues):
+        return np.eye(len(eigenvalues)), unbounded(torch.log(torch.from_numpy(eigenvalues))).numpy()
+
+
+class AR1(Posterior):
+    r"""L = sqrt(s) C(rho): a stationary first-order autoregression over the components.
+
+    L L^T = s R with R_ij = rho^|i - j|, of two scalars (Ferdowsi et al. 2019, arXiv:1909.06236).
+    The encoder's numbers: mu (d), log s, r; rho = tanh r.
+
+    C eps is the recursion u_1 = eps_1, u_j = rho u_{j-1} + sqrt(1 - rho^2) eps_j. Unrolled, u is
+    the sum of rho^k times the innovations shifted by k, and that sum doubles its reach each time
+    it is added to a copy of itself shifted by as much: ceil(log2 d) steps, exact, no loop over d.
+
+    1 - rho^2 is never formed: log(1 - tanh^2 r) = 2 (log 2 - |r| - softplus(-2 |r|)), finite for
+    every r. With it
+
+        log|L| = d/2 log s + (d - 1)/2 log(1 - rho^2)
+        KL     = 1/2 (||mu||^2 + d (s - 1) - d log s - (d - 1) log(1 - rho^2)).
+
+    Two scalars can be enough, since the basis of z is free: in the right one, s R has to match no
+    more than the eigenvalues v_j of the covariance. With t_j those of R, in the same order, the gap
+    in nats is 1/2 sum_j (s t_j / v_j - 1 - log(s t_j / v_j)), least at s = d / sum_j (t_j / v_j);
+    it vanishes for d <= 2.
+    """
+
+    @staticmethod
+    def n_numbers(n_components):
+        return n_components + 2
+
+    @staticmethod
+    def log_variances(n_components):
+        return slice(n_components, n_components + 1)
+
+    def _read(self, shape):
+        self.log_variance = bounded(shape[..., :1])
+        self.scale = torch.exp(0.5 * self.log_variance)
+        r = shape[..., 1:]
+        self.rho = torch.tanh(r)
+        self.log_innovation = math.log(2) - r.abs() - softplus(-2 * r.abs())  # log sqrt(1 - rho^2)
+
+    def color(self, eps):
+        u = torch.cat([eps[..., :1], torch.exp(self.log_innovation) * eps[..., 1:]], -1)
+        step, weight = 1, self.rho
+        while step < u.shape[-1]:
+            u = torch.cat([u[..., :step], u[..., step:] + weight * u[..., :-step]], -1)
+            step, weight = 2 * step, weight.square()
+        return self.scale * u
+
+    def whiten(self, v):
+        u = v / self.scale
+        innovations = (u[..., 1:] - self.rho * u[..., :-1]) * torch.exp(-self.log_innovation)
+        return torch.cat([u[..., :1], innovations], -1)
+
+    @property
+    def log_diagonal(self):
+        first = 0.5 * self.log_variance
+        rest = (first + self.log_innovation).expand(*first.shape[:-1], self.mean.shape[-1] - 1)
+        return torch.cat([first, rest], -1)
+
+    @property
+    def variance(self):
+        return torch.exp(self.log_variance)
+
+    @staticmethod
+    def closest_to(eigenvalues):
+        d, order = len(eigenvalues), np.argsort(eigenvalues)
+        v = eigenvalues[order]
+
+        def correlation(r):
+            return toeplitz(np.tanh(r) ** np.arange(d))
+
+        def gap(r):
+            ratio = np.linalg.eigvalsh(correlation(r)) / v
+            return np.log(ratio.mean()) - np.log(ratio).mean()
+
+        r = minimize_scalar(gap, bounds=(0, 6), method="bounded").x if d > 1 else 0.0
+        t, vectors = np.linalg.eigh(correlation(r))
+        s = torch.tensor([1 / np.mean(t / v)])
+        return vectors[:, np.argsort(order)], np.append(unbounded(torch.log(s)).numpy(), r)
+
+
+POSTERIORS = {"diag": Diagonal, "ar1": AR1}
