@@ -1,7 +1,7 @@
 """
-==========================================
+===========================================
 How many components, and how much KL weight
-==========================================
+===========================================
 
 ``GridSearchCV`` over ``n_components`` and ``beta``. Without a ``scoring`` it maximises the estimator's own score, the
 held-out log-likelihood in nats.

@@ -1,14 +1,15 @@
 """
-==================================
+===================================
 A pipeline that ends in a regressor
-==================================
+===================================
 
-The points (x, y) with target sin(x + y), seen through ten noisy columns. The autoencoder finds the two numbers behind
-them and a regressor takes it from there, in one pipeline beside the same with PCA.
+The points (x, y) with target sin(x + y), where x and y are not seen themselves but through ten noisy columns. The
+autoencoder finds the two numbers behind the columns and a regressor takes it from there, in one pipeline, beside the
+same with PCA.
 """
 
 # %%
-# Each of the ten columns is a curved function of x and y, with noise.
+# Each of the ten columns is a wave over the plane, with noise.
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -23,8 +24,8 @@ from sklearn_vae.datasets import make_sine_sum
 
 points, target = make_sine_sum(1500, noise=0.05, random_state=0)
 rng = np.random.default_rng(0)
-directions = rng.normal(size=(2, 10))
-X = np.tanh(points @ directions / 2) + 0.1 * rng.normal(size=(1500, 10))
+waves = np.sin(points @ rng.normal(scale=0.4, size=(2, 10)) + rng.uniform(0, 2 * np.pi, size=10))
+X = waves + 0.05 * rng.normal(size=waves.shape)
 
 # %%
 # Five-fold cross-validation of the whole pipeline.

@@ -1,7 +1,7 @@
 """
-===========================================
+==========================================
 A curved surface reduced to two components
-===========================================
+==========================================
 
 The points (x, y, sin(x + y)) lie on a surface of two dimensions in three. No plane comes close to it, so PCA with two
 components has to flatten it. A variational autoencoder with two components bends to it, and what it samples lies on it.

@@ -131,13 +131,13 @@ PARAMETERS = """
 
 
 def _documented(cls):
-    """Put the shared parameters and attributes where the class's own docstring says ``PARAMETERS``."""
+    """Put the shared parameters and attributes where the class's own docstring says ``{shared}``."""
     options = cls._parameter_constraints["covariance_type"][0].options
     shared = PARAMETERS.strip().replace(
         "{covariance_types}", "{" + ", ".join(f'"{name}"' for name in sorted(options)) + "}"
     )
     shared = shared.replace("{covariance_type}", cls().covariance_type).replace("{covariance_doc}", cls._covariance_doc)
-    cls.__doc__ = cls.__doc__.replace("PARAMETERS", shared)
+    cls.__doc__ = cls.__doc__.replace("{shared}", shared)
     return cls
 
 
@@ -156,8 +156,7 @@ class VAETransformer(BaseVAE):
 
     Read more in the :ref:`User Guide <user_guide>`.
 
-    Parameters
-    ----------
+    {shared}
 
     See Also
     --------
@@ -167,8 +166,8 @@ class VAETransformer(BaseVAE):
 
     References
     ----------
-    .. [1] D. P. Kingma, M. Welling. "Auto-Encoding Variational Bayes". ICLR 2014. arXiv:1312.6114.
-    .. [2] M. E. Tipping, C. M. Bishop. "Probabilistic principal component analysis". JRSS B, 1999.
+    .. [1] Kingma, D. P., and Welling, M. "Auto-Encoding Variational Bayes". ICLR 2014. arXiv:1312.6114.
+    .. [2] Tipping, M. E., and Bishop, C. M. "Probabilistic principal component analysis". JRSS B, 1999.
 
     Examples
     --------
@@ -196,8 +195,7 @@ class RhoVAETransformer(BaseVAE):
     The gains published for this posterior come from errors in the published sampler and KL; with
     both exact, as here, it is about level with independent components.
 
-    Parameters
-    ----------
+    {shared}
 
     See Also
     --------
@@ -206,9 +204,9 @@ class RhoVAETransformer(BaseVAE):
 
     References
     ----------
-    .. [1] S. Ferdowsi, M. Diephuis, S. Rezaeifar, S. Voloshynovskiy. "rho-VAE: Autoregressive
+    .. [1] Ferdowsi, S., Diephuis, M., Rezaeifar, S., and Voloshynovskiy, S. "rho-VAE: Autoregressive
        parametrization of the VAE encoder". 2019. arXiv:1909.06236.
-    .. [2] D. P. Kingma, M. Welling. "Auto-Encoding Variational Bayes". ICLR 2014. arXiv:1312.6114.
+    .. [2] Kingma, D. P., and Welling, M. "Auto-Encoding Variational Bayes". ICLR 2014. arXiv:1312.6114.
 
     Examples
     --------

@@ -269,6 +269,7 @@ class VAENet(NeuralNet):
             loss = np.average(losses, weights=self.history[-1, "batches", :, prefix + "_batch_size"]).item()
         else:
             loss = self.mean_loss(iterator, step_fn, training, **fit_params)
+            self.history.new_batch()  # skorch's Checkpoint looks at the last one
         if not math.isfinite(loss):
             raise ValueError(
                 f"The {prefix} loss became {loss} in epoch {len(self.history)}. Lower learning_rate_init, scale the "

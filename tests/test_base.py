@@ -16,8 +16,8 @@ from sklearn.base import clone
 from sklearn.datasets import load_digits, load_iris
 from sklearn.decomposition import PCA, FactorAnalysis
 from sklearn.exceptions import NotFittedError
+from sklearn.metrics import r2_score
 
-from sklearn_vae import VAETransformer
 from sklearn_vae.datasets import make_sine_sum
 
 X_IRIS = load_iris().data
@@ -150,8 +150,9 @@ def test_sine_surface_on_defaults(Estimator, seed):
     """A curved surface, whose linear spectrum is flat: training must not collapse on it."""
     X = make_sine_sum(2000, noise=0.05, random_state=seed, surface=True)
     estimator = Estimator(n_components=2, random_state=seed).fit(X)
-    error = X - estimator.inverse_transform(estimator.transform(X))
-    assert 1 - error.var() / X.var() >= 0.95
+    rebuilt = estimator.inverse_transform(estimator.transform(X))
+    for average in ("uniform_average", "variance_weighted"):  # with each column standardised, and as they come
+        assert r2_score(X, rebuilt, multioutput=average) >= 0.95
 
 
 def test_custom_networks(Estimator):
@@ -538,7 +539,3 @@ def test_accelerator_agrees_with_the_cpu(Estimator, accelerator):
     assert there.score(X) == pytest.approx(here.score(X), abs=0.3)
     carried = pickle.loads(pickle.dumps(there))
     np.testing.assert_array_equal(carried.transform(X), there.transform(X))
-
-
-def test_defaults_are_what_the_docs_say():
-    assert VAETransformer().device == "auto"

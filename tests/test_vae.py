@@ -1,0 +1,28 @@
+"""The docstrings of the two estimators say what is there."""
+
+import ast
+import inspect
+
+from numpydoc.docscrape import ClassDoc
+from sklearn.datasets import load_iris
+
+
+def names(section):
+    return [name for entry in section for name in entry.name.split(", ")]
+
+
+def test_every_parameter_is_documented_with_its_default(Estimator):
+    documented = ClassDoc(Estimator)["Parameters"]
+    signature = inspect.signature(Estimator).parameters
+    assert names(documented) == list(signature)
+    for entry in documented:
+        said = ast.literal_eval(entry.type.partition("default=")[2])
+        assert all(signature[name].default == said for name in entry.name.split(", "))
+
+
+def test_every_attribute_is_documented(Estimator):
+    estimator = Estimator(max_iter=2, random_state=0).fit(load_iris(as_frame=True).data)
+    documented = names(ClassDoc(Estimator)["Attributes"])
+    assert {name for name in vars(estimator) if name.endswith("_") and not name.startswith("_")} <= set(documented)
+    for name in documented:
+        getattr(estimator, name)
