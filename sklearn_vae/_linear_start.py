@@ -76,7 +76,7 @@ def known_noise(X, n_components, seed, noise_variance):
     return LinearModel(sigma[:, None] * pca.components_.T * signal, sigma * pca.mean_, noise_variance)
 
 
-MODELS = {"shared": probabilistic_pca, "per_feature": factor_analysis}
+MODELS = {"shared": probabilistic_pca, "per_feature": factor_analysis, "heteroscedastic": factor_analysis}
 
 
 def linear_model(X, n_components, noise_variance, seed):
@@ -87,7 +87,7 @@ def linear_model(X, n_components, noise_variance, seed):
     X : ndarray of shape (n_samples, n_features)
     n_components : int
         d; the data may not carry as many, in which case the last loadings are 0.
-    noise_variance : {"shared", "per_feature"} or ndarray of shape (n_features,)
+    noise_variance : {"shared", "per_feature", "heteroscedastic"} or ndarray of shape (n_features,)
         How the noise is parametrised, or its fixed values.
     seed : int
         For the randomised solvers.
@@ -139,8 +139,7 @@ def start_at(module, model):
     A = basis @ np.diag(1 / values) @ basis.T @ (W / psi[:, None]).T
     weight = np.vstack([A, np.zeros((len(numbers), len(b)))])
     module.encoder.start_linear(_float32(weight), _float32(np.append(-A @ b, numbers)))
-    module.decoder.start_linear(_float32(W), _float32(b))
-    module.likelihood.start_noise(_float32(psi))
+    module.decoder.start_linear(*module.likelihood.start(_float32(W), _float32(b), _float32(psi)))
 
 
 @torch.no_grad()

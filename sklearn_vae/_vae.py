@@ -3,6 +3,7 @@
 from sklearn.utils._param_validation import StrOptions
 
 from ._base import BaseVAE
+from .likelihoods import LIKELIHOODS
 
 PARAMETERS = """
     Parameters
@@ -21,23 +22,44 @@ PARAMETERS = """
         Factories ``f(n_in, n_out) -> torch.nn.Module`` that take the place of the multilayer
         perceptrons. Importable functions can be pickled, lambdas cannot.
 
-    likelihood : {"bernoulli", "gaussian"}, default="gaussian"
-        What p(x | z) is. "bernoulli" takes values in [0, 1]; for those strictly between it is a
-        cross-entropy and not a density.
+    likelihood : {likelihoods}, default="gaussian"
+        What p(x | z) is. "continuous_bernoulli" is the density for values in [0, 1]; "bernoulli"
+        takes them as well, but for those strictly between it is a cross-entropy and no density.
+        "poisson" and "negative_binomial" take counts, which the encoder sees as log(1 + x).
 
-    noise_variance : {"shared", "per_feature"} or float, default="shared"
+    noise_variance : {"heteroscedastic", "per_feature", "shared"} or float, default="shared"
         The variance of the Gaussian likelihood: one learned number for all (standardised)
-        features, one learned for each, or a fixed one in X's squared units. Shared noise keeps
-        PCA's reconstruction; noise per feature gives some of it away for a better likelihood.
+        features, one learned for each, one for each predicted from z, or a fixed one in X's
+        squared units. Shared noise keeps PCA's reconstruction; noise per feature gives some of it
+        away for a better likelihood.
 
     covariance_type : {covariance_types}, default="{covariance_type}"
         {covariance_doc}
+
+    objective : {"elbo", "infovae", "iwae"}, default="elbo"
+        What training maximises: the evidence lower bound; the InfoVAE's sum with a maximum mean
+        discrepancy; or the importance-weighted bound over `n_draws`, which takes no notice of
+        `beta`, `kl_warmup` and `free_bits`.
 
     n_draws : int, default=1
         Draws of z per sample and training step.
 
     beta : float, default=1.0
-        Factor of the KL term in the objective (beta-VAE). Only 1 trains a bound on log p(x).
+        Factor of the KL term in the objective (beta-VAE). Only 1 trains a bound on log p(x). 0
+        makes a plain autoencoder, whose code is all but deterministic.
+
+    kl_warmup : int, default=0
+        Epochs over which the factor of the KL grows from 0 to `beta`. Early stopping starts to
+        count after them.
+
+    free_bits : float, default=0.0
+        Nats per component below which the KL, averaged over the batch, is not reduced further.
+
+    info_alpha : float, default=0.0
+        The weight alpha of "infovae", whose KL counts 1 - alpha times.
+
+    info_lambda : float, default=10.0
+        The weight lambda of "infovae", whose discrepancy counts alpha + lambda - 1 times.
 
     init : {"auto", "random"}, default="auto"
         Where training starts: "auto" at the maximum-likelihood linear model where there is one
@@ -101,6 +123,21 @@ PARAMETERS = """
     noise_variance_ : ndarray of shape (n_features,)
         Variance of the Gaussian noise, in X's squared units.
 
+    dispersion_ : ndarray of shape (n_features,)
+        Dispersion of the negative binomial: the variance is mean + dispersion mean^2.
+
+    kl_per_component_ : ndarray of shape (n_components,)
+        Mean KL of each component over the training data, in nats: what it tells of a sample, the
+        counterpart of PCA's ``explained_variance_ratio_``. (The chain rule over components; from
+        at most 10,000 rows.)
+
+    active_components_ : ndarray of shape (n_active_components_,)
+        Components whose posterior mean varies over the data (variance above 0.01), in decreasing
+        order of their KL.
+
+    n_active_components_ : int
+        How many are active. Fewer than half of them give a warning.
+
     loss_ : float
         Training loss of the last epoch: minus the objective, in nats per sample, X's units.
 
@@ -136,6 +173,7 @@ def _documented(cls):
     shared = PARAMETERS.strip().replace(
         "{covariance_types}", "{" + ", ".join(f'"{name}"' for name in sorted(options)) + "}"
     )
+    shared = shared.replace("{likelihoods}", "{" + ", ".join(f'"{name}"' for name in sorted(LIKELIHOODS)) + "}")
     shared = shared.replace("{covariance_type}", cls().covariance_type).replace("{covariance_doc}", cls._covariance_doc)
     cls.__doc__ = cls.__doc__.replace("{shared}", shared)
     return cls
@@ -179,8 +217,14 @@ class VAETransformer(BaseVAE):
     (150, 2)
     """
 
-    _covariance_doc = "Shape of the posterior covariance: independent components, each with its own variance."
-    _parameter_constraints = {**BaseVAE._parameter_constraints, "covariance_type": [StrOptions({"diag"})]}
+    _covariance_doc = (
+        'Shape of the posterior covariance: "diag" has a variance per component, "spherical" one for all, "full" any\n'
+        "        covariance."
+    )
+    _parameter_constraints = {
+        **BaseVAE._parameter_constraints,
+        "covariance_type": [StrOptions({"diag", "full", "spherical"})],
+    }
 
 
 @_documented
@@ -218,8 +262,11 @@ class RhoVAETransformer(BaseVAE):
     (150, 3)
     """
 
-    _covariance_doc = "Shape of the posterior covariance: s rho^|i - j|."
-    _parameter_constraints = {**BaseVAE._parameter_constraints, "covariance_type": [StrOptions({"ar1"})]}
+    _covariance_doc = (
+        'Shape of the posterior covariance: "ar1" is ``s rho^|i - j|``; "scaled_ar1" has a variance per component,\n'
+        "        ``sigma_i sigma_j rho^|i - j|``, and so contains both it and independent components."
+    )
+    _parameter_constraints = {**BaseVAE._parameter_constraints, "covariance_type": [StrOptions({"ar1", "scaled_ar1"})]}
 
     def __init__(
         self,
@@ -232,8 +279,13 @@ class RhoVAETransformer(BaseVAE):
         likelihood="gaussian",
         noise_variance="shared",
         covariance_type="ar1",
+        objective="elbo",
         n_draws=1,
         beta=1.0,
+        kl_warmup=0,
+        free_bits=0.0,
+        info_alpha=0.0,
+        info_lambda=10.0,
         init="auto",
         standardize=True,
         learning_rate_init=3e-3,

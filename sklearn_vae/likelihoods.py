@@ -5,12 +5,18 @@ over the features; it may own learned noise. Its mean is what ``inverse_transfor
 draws are what ``sample`` gives, its log-probability is the reconstruction term of the bound, with
 every constant kept.
 
-    Gaussian     x in R          N(mean, sigma^2)          the decoder gives the mean
-    Bernoulli    x in {0, 1}     x log p + (1 - x) log(1 - p)     the decoder gives logit p
+    family                x in           the decoder's numbers
+    Gaussian              R              mean
+    HeteroscedasticGaussian  R           mean, log variance
+    Bernoulli             {0, 1}         logit
+    ContinuousBernoulli   [0, 1]         logit
+    Poisson               0, 1, 2, ...   log rate
+    NegativeBinomial      0, 1, 2, ...   log mean; a dispersion per feature is learned
 
 The noise sigma^2 of the Gaussian is one fixed number, one learned number ("shared": the noise of
-probabilistic PCA), or one learned number per feature ("per_feature": that of factor analysis). It
-decides the balance between reconstruction and KL: a squared error alone is sigma^2 = 1/2.
+probabilistic PCA), one learned number per feature ("per_feature": that of factor analysis), or a
+function of z ("heteroscedastic"). It decides the balance between reconstruction and KL: a squared
+error alone is sigma^2 = 1/2.
 
 For values strictly between 0 and 1 the Bernoulli expression is a cross-entropy and not a density:
 such a score can be compared with other Bernoulli scores only.
@@ -21,9 +27,22 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Bernoulli as BernoulliDistribution
 from torch.distributions import Distribution, Normal
+from torch.distributions import NegativeBinomial as NegativeBinomialDistribution
+from torch.distributions import Poisson as PoissonDistribution
 
-LOG_VARIANCE_LIMIT = 20.0
+LOG_LIMIT = 20.0
+SMALLEST_PREDICTED_VARIANCE = 1e-3
 STARTING_NOISE_VARIANCE = 0.1  # a learned noise started at 1 can collapse for good on a curved surface
+
+
+def bounded(logarithm: Tensor) -> Tensor:
+    """Keep a logarithm within +-20, smoothly: the identity near 0."""
+    return LOG_LIMIT * torch.tanh(logarithm / LOG_LIMIT)
+
+
+def unbounded(logarithm: Tensor) -> Tensor:
+    """The inverse of `bounded`."""
+    return LOG_LIMIT * torch.atanh((logarithm / LOG_LIMIT).clamp(-0.999, 0.999))
 
 
 class Likelihood(nn.Module):
@@ -62,6 +81,10 @@ class Likelihood(nn.Module):
         """Which entries of X are in the support."""
         return np.ones(X.shape, dtype=bool)
 
+    def encode(self, x: Tensor) -> Tensor:
+        """What the encoder sees of x."""
+        return x
+
     def forward(self, numbers: Tensor) -> Distribution:
         """p(x | z) per feature, for the decoder's numbers of shape (..., n_numbers)."""
         raise NotImplementedError
@@ -87,7 +110,7 @@ class Gaussian(Likelihood):
     def __init__(self, n_features: int, noise_variance="shared"):
         super().__init__(n_features)
         if isinstance(noise_variance, str):
-            shape = NOISE_SHAPES[noise_variance](n_features)
+            shape = {"shared": (), "per_feature": (n_features,)}[noise_variance]
             self.log_variance = nn.Parameter(torch.empty(shape))
             self.start_noise(torch.full(shape, STARTING_NOISE_VARIANCE))
         else:
@@ -96,14 +119,18 @@ class Gaussian(Likelihood):
 
     @torch.no_grad()
     def start_noise(self, variance: Tensor) -> None:
-        """Set sigma^2, whose logarithm is bounded smoothly within +-20; its mean if there is but one."""
-        ratio = torch.log(variance if self.log_variance.ndim else variance.mean()) / LOG_VARIANCE_LIMIT
-        self.log_variance.copy_(LOG_VARIANCE_LIMIT * torch.atanh(ratio.clamp(-0.999, 0.999)))
+        """Set sigma^2, whose logarithm is bounded within +-20; its mean if there is but one."""
+        self.log_variance.copy_(unbounded(torch.log(variance if self.log_variance.ndim else variance.mean())))
+
+    def start(self, weight: Tensor, bias: Tensor, noise_variance: Tensor) -> tuple[Tensor, Tensor]:
+        """Take a linear model x = weight z + bias + noise: set the noise, give the decoder's weight and bias."""
+        self.start_noise(noise_variance)
+        return weight, bias
 
     @property
     def noise_variance(self) -> Tensor:
         """sigma^2, of shape () or (n_features,)."""
-        return torch.exp(LOG_VARIANCE_LIMIT * torch.tanh(self.log_variance / LOG_VARIANCE_LIMIT))
+        return torch.exp(bounded(self.log_variance))
 
     def forward(self, numbers):
         return Normal(numbers, self.noise_variance.sqrt(), validate_args=False)
@@ -111,6 +138,29 @@ class Gaussian(Likelihood):
     def draw(self, p, rng):
         mean = p.mean.cpu().numpy()
         return mean + p.stddev.cpu().numpy() * rng.standard_normal(mean.shape)
+
+
+class HeteroscedasticGaussian(Gaussian):
+    """N(mean, sigma^2) with sigma^2 predicted from z, feature by feature, and never below 0.001.
+
+    The decoder's numbers: mean (n_features), log(sigma^2 - 0.001) (n_features), the latter bounded.
+    """
+
+    def __init__(self, n_features: int, noise_variance="heteroscedastic"):
+        Likelihood.__init__(self, n_features)
+
+    @property
+    def n_numbers(self):
+        return 2 * self.n_features
+
+    def forward(self, numbers):
+        mean, log_variance = numbers.split(self.n_features, -1)
+        variance = SMALLEST_PREDICTED_VARIANCE + torch.exp(bounded(log_variance))
+        return Normal(mean, variance.sqrt(), validate_args=False)
+
+    def start(self, weight, bias, noise_variance):
+        log_variance = unbounded(torch.log((noise_variance - SMALLEST_PREDICTED_VARIANCE).clamp(min=1e-8)))
+        return torch.cat([weight, torch.zeros_like(weight)]), torch.cat([bias, log_variance])
 
 
 class Bernoulli(Likelihood):
@@ -131,5 +181,133 @@ class Bernoulli(Likelihood):
         return (rng.random_sample(mean.shape) < mean).astype(mean.dtype)
 
 
-NOISE_SHAPES = {"shared": lambda n_features: (), "per_feature": lambda n_features: (n_features,)}
-LIKELIHOODS = {"bernoulli": Bernoulli, "gaussian": Gaussian}
+class ContinuousBernoulliDistribution(Distribution):
+    r"""The density that the cross-entropy lacks (Loaiza-Ganem & Cunningham 2019), on [0, 1].
+
+    p(x) = C(lambda) lambda^x (1 - lambda)^(1 - x). In the logit eta of lambda this is an exponential,
+    p(x) = eta exp(eta x) / (exp(eta) - 1), so with h = eta / 2
+
+        log p(x) = eta (x - 1/2) - log(sinh(h) / h)
+        mean     = 1/2 + (coth(h) - 1 / h) / 2
+        variance = (1 / h^2 - 1 / sinh^2(h)) / 4
+
+    each with its series where h is small, and without overflow where it is large.
+    """
+
+    arg_constraints = {}
+    SMALL = 0.1
+
+    def __init__(self, logits: Tensor):
+        self.logits = logits
+        super().__init__(logits.shape, validate_args=False)
+
+    def _by_size(self, series, exact):
+        """``series(h^2)`` where |h| is small, ``exact(|h|)`` elsewhere; both see arguments they can take."""
+        h = self.logits.abs() / 2
+        small = h < self.SMALL
+        return torch.where(small, series(torch.where(small, h, 0).square()), exact(torch.where(small, 1, h)))
+
+    def log_prob(self, value):
+        log_sinhc = self._by_size(
+            lambda hh: hh / 6 - hh**2 / 180 + hh**3 / 2835,
+            lambda h: h + torch.log(-torch.expm1(-2 * h)) - torch.log(2 * h),
+        )
+        return self.logits * (value - 0.5) - log_sinhc
+
+    @property
+    def mean(self):
+        away = self._by_size(
+            lambda hh: hh.sqrt() * (1 / 3 - hh / 45 + 2 * hh**2 / 945),
+            lambda h: 1 / torch.tanh(h) - 1 / h,
+        )
+        return 0.5 + 0.5 * torch.sign(self.logits) * away
+
+    @property
+    def variance(self):
+        return self._by_size(
+            lambda hh: (1 / 3 - hh / 15 + 2 * hh**2 / 189) / 4,
+            lambda h: (1 / h.square() - 4 * torch.exp(-2 * h) / torch.expm1(-2 * h).square()) / 4,
+        )
+
+
+class ContinuousBernoulli(Likelihood):
+    """A density on [0, 1], for grey values and proportions; the decoder gives the logit."""
+
+    support = "[0, 1]"
+    remedy = "scale it with MinMaxScaler, or use likelihood='gaussian'"
+
+    @staticmethod
+    def supports(X):
+        return (X >= 0) & (X <= 1)
+
+    def forward(self, numbers):
+        return ContinuousBernoulliDistribution(numbers)
+
+    def draw(self, p, rng):
+        """By the inverse of the distribution function, x = log(1 + u (exp(eta) - 1)) / eta."""
+        eta = p.logits.double().cpu().numpy()
+        u = rng.random_sample(eta.shape)
+        size = np.maximum(np.abs(eta), 1e-6)
+        x = 1 + np.log(u + (1 - u) * np.exp(-size)) / size
+        return np.where(eta >= 0, x, 1 - x).clip(0, 1)
+
+
+class Count(Likelihood):
+    """Base of the likelihoods of counts: the decoder gives the log of the mean, the encoder sees log(1 + x)."""
+
+    support = "the counts 0, 1, 2, ..."
+    remedy = "round it, or use likelihood='gaussian' for values that are not counts"
+
+    @staticmethod
+    def supports(X):
+        return (X >= 0) & (np.floor(X) == X)
+
+    def encode(self, x):
+        return torch.log1p(x)
+
+
+class Poisson(Count):
+    """Counts whose variance is their mean; the decoder gives the log of the rate, bounded within +-20."""
+
+    def forward(self, numbers):
+        return PoissonDistribution(torch.exp(bounded(numbers)), validate_args=False)
+
+    def draw(self, p, rng):
+        return rng.poisson(p.mean.double().cpu().numpy()).astype(float)
+
+
+class NegativeBinomial(Count):
+    r"""Counts of variance mean + alpha mean^2, with a learned dispersion alpha per feature.
+
+    The decoder gives the log of the mean, bounded within +-20. It is a Poisson whose rate is drawn
+    from a gamma distribution of shape 1 / alpha and the given mean; alpha -> 0 is the Poisson.
+    """
+
+    def __init__(self, n_features: int):
+        super().__init__(n_features)
+        self.log_dispersion = nn.Parameter(torch.zeros(n_features))
+
+    @property
+    def dispersion(self) -> Tensor:
+        """Alpha, of shape (n_features,)."""
+        return torch.exp(bounded(self.log_dispersion))
+
+    def forward(self, numbers):
+        log_dispersion = bounded(self.log_dispersion)
+        logits = bounded(numbers) + log_dispersion
+        return NegativeBinomialDistribution(torch.exp(-log_dispersion), logits=logits, validate_args=False)
+
+    def draw(self, p, rng):
+        mean = p.mean.double().cpu().numpy()
+        shape = p.total_count.double().cpu().numpy()
+        return rng.poisson(rng.gamma(shape, mean / shape)).astype(float)
+
+
+NOISES = {"shared": Gaussian, "per_feature": Gaussian, "heteroscedastic": HeteroscedasticGaussian}
+LIKELIHOODS = {
+    "gaussian": Gaussian,
+    "bernoulli": Bernoulli,
+    "continuous_bernoulli": ContinuousBernoulli,
+    "poisson": Poisson,
+    "negative_binomial": NegativeBinomial,
+}

@@ -1,6 +1,6 @@
 """The module: encoder + posterior + decoder + likelihood, and what comes out of them.
 
-    numbers = encoder(x);   q(z | x) = posterior(numbers);   z = mu + L eps;   p(x | z) = likelihood(decoder(z))
+    q(z | x) = posterior(encoder(x));   z = mu + L eps;   p(x | z) = likelihood(decoder(z))
 
 The module draws nothing itself: it is given the deviates eps, so it is a function of its arguments.
 """
@@ -65,7 +65,7 @@ class VAE(nn.Module):
 
     def encode(self, x: Tensor) -> Posterior:
         """q(z | x) for x of shape (n, n_features)."""
-        return self.posterior(self.encoder(x), self.n_components)
+        return self.posterior(self.encoder(self.likelihood.encode(x)), self.n_components)
 
     def decode(self, z: Tensor) -> Distribution:
         """p(x | z) for z of shape (..., d); the decoder itself sees two dimensions."""

@@ -59,21 +59,33 @@ class Posterior:
 
     def __init__(self, numbers: Tensor, n_components: int):
         self.mean = numbers[..., :n_components]
-        self._read(numbers[..., n_components:])
+        variances = self.log_variances(n_components)
+        self.log_variance = bounded(numbers[..., variances])
+        self.scale = torch.exp(0.5 * self.log_variance)
+        self._read(numbers[..., variances.stop :])
 
     @staticmethod
-    def n_numbers(n_components: int) -> int:
-        """How many numbers the encoder gives for each sample, mu among them."""
-        raise NotImplementedError
+    def n_variances(n_components: int) -> int:
+        """How many variances there are: d, or 1 for all components."""
+        return n_components
 
     @staticmethod
-    def log_variances(n_components: int) -> slice:
+    def n_others(n_components: int) -> int:
+        """How many numbers shape L beside the variances."""
+        return 0
+
+    @classmethod
+    def n_numbers(cls, n_components: int) -> int:
+        """How many numbers the encoder gives for each sample: mu, log-variances, others."""
+        return n_components + cls.n_variances(n_components) + cls.n_others(n_components)
+
+    @classmethod
+    def log_variances(cls, n_components: int) -> slice:
         """Which of the encoder's numbers are log-variances."""
-        return slice(n_components, 2 * n_components)
+        return slice(n_components, n_components + cls.n_variances(n_components))
 
-    def _read(self, shape: Tensor) -> None:
-        """Take the numbers that follow mu."""
-        raise NotImplementedError
+    def _read(self, others: Tensor) -> None:
+        """Take the numbers that follow the log-variances."""
 
     def color(self, eps: Tensor) -> Tensor:
         """L eps, of shape (..., n, d)."""
@@ -91,7 +103,11 @@ class Posterior:
     @property
     def variance(self) -> Tensor:
         """diag(L L^T), of a shape that broadcasts to (n, d)."""
-        raise NotImplementedError
+        return torch.exp(self.log_variance)
+
+    def own_form(self) -> dict[str, Tensor]:
+        """L L^T in the family's own numbers."""
+        return {"variance": self.variance}
 
     @staticmethod
     def closest_to(eigenvalues: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -154,14 +170,6 @@ class Diagonal(Posterior):
     The encoder's numbers: mu (d), log sigma^2 (d).
     """
 
-    @staticmethod
-    def n_numbers(n_components):
-        return 2 * n_components
-
-    def _read(self, shape):
-        self.log_variance = bounded(shape)
-        self.scale = torch.exp(0.5 * self.log_variance)
-
     def color(self, eps):
         return self.scale * eps
 
@@ -172,51 +180,89 @@ class Diagonal(Posterior):
     def log_diagonal(self):
         return 0.5 * self.log_variance
 
-    @property
-    def variance(self):
-        return torch.exp(self.log_variance)
-
     @staticmethod
     def closest_to(eigenvalues):
         return np.eye(len(eigenvalues)), unbounded(torch.log(torch.from_numpy(eigenvalues))).numpy()
 
 
-class AR1(Posterior):
-    r"""L = sqrt(s) C(rho): a stationary first-order autoregression over the components.
+class Spherical(Diagonal):
+    """L = sqrt(s) I: one variance for all components.
 
-    L L^T = s R with R_ij = rho^|i - j|, of two scalars (Ferdowsi et al. 2019, arXiv:1909.06236).
-    The encoder's numbers: mu (d), log s, r; rho = tanh r.
+    The encoder's numbers: mu (d), log s. Closest to eigenvalues v_j at s = d / sum_j (1 / v_j), in any basis.
+    """
+
+    @staticmethod
+    def n_variances(n_components):
+        return 1
+
+    @staticmethod
+    def closest_to(eigenvalues):
+        s = torch.tensor([1 / np.mean(1 / eigenvalues)])
+        return np.eye(len(eigenvalues)), unbounded(torch.log(s)).numpy()
+
+
+class Full(Posterior):
+    """L lower triangular: any covariance.
+
+    The encoder's numbers: mu (d), log L_jj^2 (d), the d (d - 1) / 2 entries below the diagonal, row by row.
+    """
+
+    @staticmethod
+    def n_others(n_components):
+        return n_components * (n_components - 1) // 2
+
+    def _read(self, others):
+        d = self.mean.shape[-1]
+        rows, columns = torch.tril_indices(d, d, offset=-1)
+        lower = others.new_zeros(*others.shape[:-1], d, d)
+        lower[..., rows, columns] = others
+        self.factor = lower + torch.diag_embed(self.scale)
+
+    def color(self, eps):
+        return torch.einsum("nij,...nj->...ni", self.factor, eps)
+
+    def whiten(self, v):
+        draws = v.reshape(-1, *self.mean.shape).permute(1, 2, 0)
+        return torch.linalg.solve_triangular(self.factor, draws, upper=False).permute(2, 0, 1).reshape(v.shape)
+
+    @property
+    def log_diagonal(self):
+        return 0.5 * self.log_variance
+
+    @property
+    def variance(self):
+        return self.factor.square().sum(-1)
+
+    def own_form(self):
+        return {"factor": self.factor}
+
+    @staticmethod
+    def closest_to(eigenvalues):
+        basis, numbers = Diagonal.closest_to(eigenvalues)
+        return basis, np.append(numbers, np.zeros(Full.n_others(len(eigenvalues))))
+
+
+class ScaledAR1(Posterior):
+    r"""L = diag(sigma) C(rho): an autoregression over the components, each with its own variance.
+
+    (L L^T)_ij = sigma_i sigma_j rho^|i - j|. The encoder's numbers: mu (d), log sigma^2 (d), r; rho = tanh r.
 
     C eps is the recursion u_1 = eps_1, u_j = rho u_{j-1} + sqrt(1 - rho^2) eps_j. Unrolled, u is
     the sum of rho^k times the innovations shifted by k, and that sum doubles its reach each time
     it is added to a copy of itself shifted by as much: ceil(log2 d) steps, exact, no loop over d.
+    The rows of C have unit length, so diag(L L^T) = sigma^2.
 
     1 - rho^2 is never formed: log(1 - tanh^2 r) = 2 (log 2 - |r| - softplus(-2 |r|)), finite for
-    every r. With it
-
-        log|L| = d/2 log s + (d - 1)/2 log(1 - rho^2)
-        KL     = 1/2 (||mu||^2 + d (s - 1) - d log s - (d - 1) log(1 - rho^2)).
-
-    Two scalars can be enough, since the basis of z is free: in the right one, s R has to match no
-    more than the eigenvalues v_j of the covariance. With t_j those of R, in the same order, the gap
-    in nats is 1/2 sum_j (s t_j / v_j - 1 - log(s t_j / v_j)), least at s = d / sum_j (t_j / v_j);
-    it vanishes for d <= 2.
+    every r. With it log|L| = 1/2 sum_j log sigma_j^2 + (d - 1)/2 log(1 - rho^2).
     """
 
     @staticmethod
-    def n_numbers(n_components):
-        return n_components + 2
+    def n_others(n_components):
+        return 1
 
-    @staticmethod
-    def log_variances(n_components):
-        return slice(n_components, n_components + 1)
-
-    def _read(self, shape):
-        self.log_variance = bounded(shape[..., :1])
-        self.scale = torch.exp(0.5 * self.log_variance)
-        r = shape[..., 1:]
-        self.rho = torch.tanh(r)
-        self.log_innovation = math.log(2) - r.abs() - softplus(-2 * r.abs())  # log sqrt(1 - rho^2)
+    def _read(self, others):
+        self.rho = torch.tanh(others)
+        self.log_innovation = math.log(2) - others.abs() - softplus(-2 * others.abs())  # log sqrt(1 - rho^2)
 
     def color(self, eps):
         u = torch.cat([eps[..., :1], torch.exp(self.log_innovation) * eps[..., 1:]], -1)
@@ -233,13 +279,35 @@ class AR1(Posterior):
 
     @property
     def log_diagonal(self):
-        first = 0.5 * self.log_variance
-        rest = (first + self.log_innovation).expand(*first.shape[:-1], self.mean.shape[-1] - 1)
-        return torch.cat([first, rest], -1)
+        log_scale = (0.5 * self.log_variance).expand_as(self.mean)
+        return torch.cat([log_scale[..., :1], log_scale[..., 1:] + self.log_innovation], -1)
 
-    @property
-    def variance(self):
-        return torch.exp(self.log_variance)
+    def own_form(self):
+        return {"variance": self.variance, "rho": self.rho}
+
+    @staticmethod
+    def closest_to(eigenvalues):
+        basis, numbers = Diagonal.closest_to(eigenvalues)
+        return basis, np.append(numbers, 0.0)
+
+
+class AR1(ScaledAR1):
+    r"""L = sqrt(s) C(rho): a stationary first-order autoregression over the components.
+
+    L L^T = s R with R_ij = rho^|i - j|, of two scalars (Ferdowsi et al. 2019, arXiv:1909.06236).
+    The encoder's numbers: mu (d), log s, r; rho = tanh r. C(rho) is that of `ScaledAR1`, and
+
+        KL = 1/2 (||mu||^2 + d (s - 1) - d log s - (d - 1) log(1 - rho^2)).
+
+    Two scalars can be enough, since the basis of z is free: in the right one, s R has to match no
+    more than the eigenvalues v_j of the covariance. With t_j those of R, in the same order, the gap
+    in nats is 1/2 sum_j (s t_j / v_j - 1 - log(s t_j / v_j)), least at s = d / sum_j (t_j / v_j);
+    it vanishes for d <= 2.
+    """
+
+    @staticmethod
+    def n_variances(n_components):
+        return 1
 
     @staticmethod
     def closest_to(eigenvalues):
@@ -259,4 +327,4 @@ class AR1(Posterior):
         return vectors[:, np.argsort(order)], np.append(unbounded(torch.log(s)).numpy(), r)
 
 
-POSTERIORS = {"diag": Diagonal, "ar1": AR1}
+POSTERIORS = {"spherical": Spherical, "diag": Diagonal, "full": Full, "ar1": AR1, "scaled_ar1": ScaledAR1}

@@ -167,11 +167,14 @@ class KeepBest(Callback):
         Epochs without an improvement of more than `tol` before training stops.
     tol : float
         Nats per sample.
+    start : int
+        Epochs before any is counted.
     """
 
-    def __init__(self, patience=math.inf, tol=0.0):
+    def __init__(self, patience=math.inf, tol=0.0, start=0):
         self.patience = patience
         self.tol = tol
+        self.start = start
 
     def on_train_begin(self, net, **kwargs):
         self.best_ = self.mark_ = math.inf
@@ -187,7 +190,7 @@ class KeepBest(Callback):
             self.best_ = min(self.best_, net.history[-1, "train_loss"])
         else:
             self._offer(net, net.history[-1, "valid_loss"])
-        if self.best_ < self.mark_ - self.tol:
+        if self.best_ < self.mark_ - self.tol or len(net.history) <= self.start:
             self.mark_, self.misses_ = self.best_, 0
         else:
             self.misses_ += 1
@@ -203,6 +206,22 @@ class KeepBest(Callback):
         if loss < self.best_ or self.weights_ is None:
             self.best_ = loss
             self.weights_ = {name: value.detach().clone() for name, value in net.module_.state_dict().items()}
+
+
+class KLWarmUp(Callback):
+    """Let the weight of the KL grow from 0 to its full value, linearly over the first epochs.
+
+    Parameters
+    ----------
+    epochs : int
+        Epochs after which the weight is full; 0 for no warm-up.
+    """
+
+    def __init__(self, epochs=0):
+        self.epochs = epochs
+
+    def on_epoch_begin(self, net, **kwargs):
+        net.criterion_.warmup = min(1.0, (len(net.history) - 1) / self.epochs) if self.epochs else 1.0
 
 
 class VAENet(NeuralNet):
@@ -227,7 +246,7 @@ class VAENet(NeuralNet):
     @property
     def _default_callbacks(self):
         shown = [("print_log", PrintLog())] if self.verbose else []
-        return [("epoch_timer", EpochTimer()), ("keep_best", KeepBest()), *shown]
+        return [("epoch_timer", EpochTimer()), ("kl_warmup", KLWarmUp()), ("keep_best", KeepBest()), *shown]
 
     def infer(self, x, **fit_params):
         """Run the module on x with fresh deviates."""

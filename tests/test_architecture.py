@@ -13,7 +13,7 @@ PACKAGE = Path(sklearn_vae.__file__).parent
 ROOMS = sorted({path.relative_to(PACKAGE).with_suffix("").parts[0] for path in PACKAGE.rglob("*.py")})
 STAIRCASE = {
     "__init__": {"_vae"},
-    "_vae": {"_base"},
+    "_vae": {"_base", "likelihoods"},
     "_base": {"_linear_start", "training", "objectives", "module", "posteriors", "likelihoods", "networks"},
     "_linear_start": {"training", "objectives", "module", "posteriors", "likelihoods", "networks"},
     "training": {"objectives", "module", "posteriors", "likelihoods", "networks"},

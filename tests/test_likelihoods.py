@@ -5,13 +5,22 @@ import pytest
 import torch
 from scipy import stats
 
-from sklearn_vae.likelihoods import LIKELIHOODS, NOISE_SHAPES, Bernoulli, Gaussian
+from sklearn_vae.likelihoods import (
+    LIKELIHOODS,
+    Bernoulli,
+    ContinuousBernoulli,
+    Gaussian,
+    HeteroscedasticGaussian,
+    NegativeBinomial,
+    Poisson,
+)
 
-likelihoods = pytest.mark.parametrize("likelihood", LIKELIHOODS.values(), ids=LIKELIHOODS.keys())
+FAMILIES = {**LIKELIHOODS, "heteroscedastic": HeteroscedasticGaussian}
+likelihoods = pytest.mark.parametrize("likelihood", FAMILIES.values(), ids=FAMILIES.keys())
 
 
 @pytest.mark.parametrize("variance", [1e-6, 0.3, 1e4])
-@pytest.mark.parametrize("noise", [*NOISE_SHAPES, "fixed"])
+@pytest.mark.parametrize("noise", ["shared", "per_feature", "fixed"])
 def test_gaussian_log_prob(noise, variance):
     fixed = torch.full((3,), variance)
     likelihood = Gaussian(3, fixed if noise == "fixed" else noise)
@@ -21,7 +30,7 @@ def test_gaussian_log_prob(noise, variance):
     np.testing.assert_allclose(likelihood(mean).log_prob(x).detach(), expected, rtol=1e-4)
 
 
-@pytest.mark.parametrize("noise", [*NOISE_SHAPES, "fixed"])
+@pytest.mark.parametrize("noise", ["shared", "per_feature", "fixed"])
 def test_only_fixed_noise_is_not_learned(noise):
     likelihood = Gaussian(3, torch.tensor([1.0, 2.0, 3.0]) if noise == "fixed" else noise)
     assert bool(list(likelihood.parameters())) == (noise != "fixed")
@@ -42,12 +51,89 @@ def test_bernoulli_log_prob():
     np.testing.assert_allclose(p.log_prob(torch.full((5,), 0.3, dtype=torch.float64)), cross_entropy)
 
 
+def test_heteroscedastic_log_prob():
+    likelihood = HeteroscedasticGaussian(2).double()
+    mean, log_variance = torch.tensor([[0.5, -1.0]]).double(), torch.tensor([[-3.0, 2.0]]).double()
+    x = torch.tensor([[0.0, 4.0]]).double()
+    p = likelihood(torch.cat([mean, log_variance], -1))
+    variance = 1e-3 + np.exp(20 * np.tanh(log_variance.numpy() / 20))
+    np.testing.assert_allclose(p.log_prob(x), stats.norm.logpdf(x, mean, np.sqrt(variance)))
+    lowest = likelihood(torch.full((1, 4), -1e9, dtype=torch.float64))
+    np.testing.assert_allclose(lowest.variance, 1e-3, rtol=1e-4)
+
+
+LAMBDAS = [1e-6, 1e-3, 0.2, 0.45, 0.499, 0.5, 0.5001, 0.53, 0.9, 1 - 1e-6]
+
+
+def exponential_on_the_unit_interval(eta):
+    """The same density by SciPy: a truncated exponential, mirrored where the logit is positive."""
+    return stats.truncexpon(b=abs(eta), scale=1 / abs(eta))
+
+
+@pytest.mark.parametrize("probability", LAMBDAS)
+def test_continuous_bernoulli_log_prob_and_mean(probability):
+    eta = float(np.log(probability) - np.log1p(-probability))
+    x = torch.linspace(0, 1, 11, dtype=torch.float64)
+    p = ContinuousBernoulli(1)(torch.full((11,), eta, dtype=torch.float64))
+    if probability == 0.5:
+        expected, mean, variance = np.zeros(11), 0.5, 1 / 12
+    else:
+        reference = exponential_on_the_unit_interval(eta)
+        expected = reference.logpdf(x.numpy() if eta < 0 else 1 - x.numpy())
+        mean = reference.mean() if eta < 0 else 1 - reference.mean()
+        variance = reference.var()
+    np.testing.assert_allclose(p.log_prob(x), expected, rtol=1e-9, atol=1e-9)
+    if abs(eta) > 0.1 or probability == 0.5:  # nearer to 1/2 SciPy's own moments cancel
+        np.testing.assert_allclose(p.mean, mean, rtol=1e-6)
+        np.testing.assert_allclose(p.variance, variance, rtol=1e-5)
+    single = ContinuousBernoulli(1)(torch.full((11,), eta))
+    np.testing.assert_allclose(single.log_prob(x.float()), expected, rtol=1e-5, atol=1e-5)
+
+
+def test_continuous_bernoulli_is_smooth_where_its_series_ends():
+    """Across the seam the function continues, and so do its gradient and mean; no gradient is ever NaN."""
+    eta = torch.linspace(-0.4, 0.4, 2001, dtype=torch.float64, requires_grad=True)
+    p = ContinuousBernoulli(1)(eta)
+    for values in (p.log_prob(torch.tensor(0.3, dtype=torch.float64)), p.mean, p.variance):
+        assert values.diff().diff().abs().max() < 1e-6
+        (gradient,) = torch.autograd.grad(values.sum(), eta, retain_graph=True)
+        assert torch.isfinite(gradient).all()
+        assert gradient.diff().abs().max() < 1e-3
+    far = torch.tensor([-500.0, 0.0, 500.0], requires_grad=True)
+    ContinuousBernoulli(1)(far).log_prob(torch.tensor(0.5)).sum().backward()
+    assert torch.isfinite(far.grad).all()
+
+
+@pytest.mark.parametrize("rate", [1e-6, 0.5, 3.0, 1e3, 1e6])
+def test_poisson_log_prob(rate):
+    log_rate = 20 * np.arctanh(np.log(rate) / 20)
+    x = np.unique(stats.poisson.ppf([1e-9, 0.1, 0.5, 0.9, 1 - 1e-9], rate))
+    p = Poisson(1)(torch.full((len(x),), log_rate, dtype=torch.float64))
+    np.testing.assert_allclose(p.log_prob(torch.from_numpy(x)), stats.poisson.logpmf(x, rate), rtol=1e-7, atol=1e-9)
+
+
+@pytest.mark.parametrize("dispersion", [1e-4, 1e-2, 1.0, 1e2, 1e4])
+@pytest.mark.parametrize("mean", [1e-3, 1.0, 50.0, 1e4])
+def test_negative_binomial_log_prob(mean, dispersion):
+    likelihood = NegativeBinomial(1).double()
+    with torch.no_grad():
+        likelihood.log_dispersion.fill_(20 * np.arctanh(np.log(dispersion) / 20))
+    reference = stats.nbinom(1 / dispersion, 1 / (1 + dispersion * mean))
+    x = np.array([0.0, 1.0, 7.0, 100.0, 12345.0])
+    p = likelihood(torch.full((len(x), 1), 20 * np.arctanh(np.log(mean) / 20), dtype=torch.float64))
+    np.testing.assert_allclose(
+        p.log_prob(torch.from_numpy(x)[:, None]).detach()[:, 0], reference.logpmf(x), rtol=1e-6, atol=1e-7
+    )
+    np.testing.assert_allclose(p.mean.detach(), mean)
+    np.testing.assert_allclose(p.variance.detach(), mean + dispersion * mean**2)
+
+
 @likelihoods
 def test_draws_have_the_mean_and_variance_they_should(likelihood):
     """100,000 draws, within 5 standard errors."""
     n_draws, n_features = 100_000, 4
-    numbers = torch.linspace(-1.5, 1.5, n_features, dtype=torch.float64).expand(n_draws, -1)
     family = likelihood(n_features).double()
+    numbers = torch.linspace(-1.5, 1.5, family.n_numbers, dtype=torch.float64).expand(n_draws, -1)
     with torch.no_grad():
         p = family(numbers)
         draws = family.draw(p, np.random.RandomState(0))
@@ -56,11 +142,30 @@ def test_draws_have_the_mean_and_variance_they_should(likelihood):
     assert np.all(family.supports(draws))
     assert np.all(np.abs(draws.mean(0) - mean) < 5 * np.sqrt(variance / n_draws))
     fourth = ((draws - mean) ** 4).mean(0)
-    assert np.all(
-        np.abs(((draws - mean) ** 2).mean(0) - variance) <= 5 * np.sqrt((fourth - variance**2).clip(0) / n_draws) + 1e-3
-    )
+    error = np.abs(((draws - mean) ** 2).mean(0) - variance)
+    assert np.all(error <= 5 * np.sqrt((fourth - variance**2).clip(0) / n_draws) + 1e-3 * variance)
 
 
-def test_bernoulli_support():
-    X = np.array([[0.0, 0.5, 1.0], [-0.1, 1.1, 2.0]])
-    np.testing.assert_array_equal(Bernoulli.supports(X), [[True] * 3, [False] * 3])
+@likelihoods
+def test_supports_say_which_values_have_a_probability(likelihood):
+    """Where `supports` says yes the log-probability is finite; everyday values outside are refused."""
+    X = np.array([[0.0, 0.5, 1.0, 3.0, -1.0, 2.5]])
+    expected = {
+        "Bernoulli": [1, 1, 1, 0, 0, 0],
+        "ContinuousBernoulli": [1, 1, 1, 0, 0, 0],
+        "Poisson": [1, 0, 1, 1, 0, 0],
+        "NegativeBinomial": [1, 0, 1, 1, 0, 0],
+    }.get(likelihood.__name__, [1] * 6)
+    np.testing.assert_array_equal(likelihood.supports(X)[0], np.array(expected, dtype=bool))
+    family = likelihood(6).double()
+    log_prob = family(torch.zeros(1, family.n_numbers, dtype=torch.float64)).log_prob(torch.from_numpy(X))
+    assert torch.isfinite(log_prob.detach())[0, likelihood.supports(X)[0]].all()
+    if not likelihood.supports(X).all():
+        assert likelihood.remedy
+        assert likelihood.support
+
+
+def test_the_encoder_sees_the_logarithm_of_counts():
+    x = torch.tensor([[0.0, 1.0, 1e6]])
+    for family in (Poisson, NegativeBinomial):
+        torch.testing.assert_close(family(3).encode(x), torch.log1p(x))

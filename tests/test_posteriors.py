@@ -9,20 +9,27 @@ from torch.distributions import MultivariateNormal, kl_divergence
 
 from sklearn_vae.posteriors import POSTERIORS, bounded, unbounded
 
-DIMENSIONS = (1, 2, 5, 64)
+DIMENSIONS = (1, 2, 5, 7, 33, 64)
 families = pytest.mark.parametrize("family", POSTERIORS.values(), ids=POSTERIORS.keys())
 dimensions = pytest.mark.parametrize("d", DIMENSIONS)
 
 
-def random_posterior(family, d, n=3, seed=0):
+def random_numbers(family, d, n=3, seed=0):
     generator = torch.Generator().manual_seed(seed)
     numbers = torch.randn(n, family.n_numbers(d), generator=generator, dtype=torch.float64)
-    return family(numbers, d)
+    numbers[:, family.log_variances(d).stop :] *= 0.5  # tame what is off the diagonal
+    return numbers
+
+
+def random_posterior(family, d, n=3, seed=0):
+    return family(random_numbers(family, d, n, seed), d)
 
 
 def dense(q):
     """The same distribution, from the definition of its covariance."""
     n, d = q.mean.shape
+    if hasattr(q, "factor"):
+        return MultivariateNormal(q.mean, scale_tril=q.factor)
     variance = q.variance.expand(n, d)
     correlation = torch.eye(d, dtype=torch.float64).expand(n, d, d)
     if hasattr(q, "rho"):
@@ -38,13 +45,8 @@ def test_kl_is_that_of_the_dense_normal(family, d):
     q = random_posterior(family, d)
     prior = MultivariateNormal(torch.zeros(d, dtype=torch.float64), torch.eye(d, dtype=torch.float64))
     torch.testing.assert_close(q.kl(), kl_divergence(dense(q), prior), rtol=1e-9, atol=0)
-    single = family(random_posterior_numbers(family, d).float(), d)
+    single = family(random_numbers(family, d).float(), d)
     torch.testing.assert_close(single.kl().double(), q.kl(), rtol=1e-5, atol=0)
-
-
-def random_posterior_numbers(family, d, n=3, seed=0):
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randn(n, family.n_numbers(d), generator=generator, dtype=torch.float64)
 
 
 @families
@@ -107,7 +109,7 @@ def test_gradients_reach_every_number_and_are_finite(family, d, extreme):
     assert torch.isfinite(loss).all()
     (gradient,) = torch.autograd.grad(loss.sum(), numbers)
     assert torch.isfinite(gradient).all()
-    idle = family.__name__ == "AR1" and d == 1  # rho plays no part in one dimension
+    idle = "AR1" in family.__name__ and d == 1  # rho plays no part in one dimension
     reached = gradient[:, :-1] if idle else gradient
     if abs(extreme) == 1.0:
         assert (reached != 0).all()
@@ -124,17 +126,52 @@ def test_ar1_log_is_finite_where_one_minus_rho_squared_is_not():
 @families
 @dimensions
 def test_closest_to_matches_the_spectrum(family, d):
-    """The numbers it gives have the covariance it speaks of: exact for diag, and for ar1 up to d = 2."""
+    """The numbers it gives have the covariance it speaks of: exactly, where the family can."""
     eigenvalues = np.linspace(0.1, 0.9, d)[np.random.RandomState(0).permutation(d)]
     basis, numbers = family.closest_to(eigenvalues)
     np.testing.assert_allclose(basis @ basis.T, np.eye(d), atol=1e-10)
     q = family(torch.from_numpy(np.append(np.zeros(d), numbers))[None], d)
     target = basis @ np.diag(eigenvalues) @ basis.T
-    if family is POSTERIORS["diag"] or d <= 2:
+    exact = {"Spherical": d == 1, "AR1": d <= 2}.get(family.__name__, True)
+    if exact:
         np.testing.assert_allclose(q.covariance()[0].numpy(), target, atol=1e-4)
     gap = kl_divergence(dense(q), MultivariateNormal(q.mean, torch.from_numpy(target)))
     same = MultivariateNormal(q.mean, torch.eye(d, dtype=torch.float64) * d / np.sum(1 / eigenvalues))
     assert gap <= kl_divergence(same, MultivariateNormal(q.mean, torch.from_numpy(target))) + 1e-9
+
+
+@families
+@dimensions
+def test_own_form_is_the_covariance(family, d):
+    """What `own_form` says, put together by its definition, is L L^T."""
+    q = random_posterior(family, d)
+    own = q.own_form()
+    if "factor" in own:
+        covariance = own["factor"] @ own["factor"].mT
+    else:
+        scale = own["variance"].expand(3, d).sqrt()
+        distance = (torch.arange(d)[:, None] - torch.arange(d)).abs()
+        rho = own.get("rho", torch.zeros(3, 1, dtype=torch.float64))
+        covariance = scale[:, :, None] * rho[:, :, None] ** distance * scale[:, None, :]
+    torch.testing.assert_close(covariance, q.covariance())
+
+
+def test_nested_families_agree():
+    """scaled_ar1 holds diag at rho = 0 and ar1 at equal variances; diag holds spherical; full holds diag."""
+    d, n = 6, 4
+    mu, v = torch.randn(2, n, d, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    r, zero = v[:, :1], torch.zeros(n, 1, dtype=torch.float64)
+    same = v[:, :1].expand(n, d)
+    pairs = [
+        (("scaled_ar1", [mu, v, zero]), ("diag", [mu, v])),
+        (("scaled_ar1", [mu, same, r]), ("ar1", [mu, v[:, :1], r])),
+        (("diag", [mu, same]), ("spherical", [mu, v[:, :1]])),
+        (("full", [mu, v, torch.zeros(n, d * (d - 1) // 2, dtype=torch.float64)]), ("diag", [mu, v])),
+    ]
+    for (wide, its), (narrow, theirs) in pairs:
+        a, b = POSTERIORS[wide](torch.cat(its, 1), d), POSTERIORS[narrow](torch.cat(theirs, 1), d)
+        torch.testing.assert_close(a.covariance(), b.covariance())
+        torch.testing.assert_close(a.kl(), b.kl())
 
 
 def test_bounded():

@@ -8,8 +8,9 @@ from sklearn.base import BaseEstimator
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from ..likelihoods import LIKELIHOODS, NOISE_SHAPES
+from ..likelihoods import LIKELIHOODS, NOISES
 from ..networks import ACTIVATIONS
+from ..objectives import OBJECTIVES
 from ..posteriors import POSTERIORS
 from ..training import load_net_state, net_state, resolve_device
 from .evaluation import Evaluation
@@ -27,10 +28,15 @@ class BaseVAE(Fitting, Evaluation, BaseEstimator):
         "encoder": [callable, None],
         "decoder": [callable, None],
         "likelihood": [StrOptions(set(LIKELIHOODS))],
-        "noise_variance": [StrOptions(set(NOISE_SHAPES)), Interval(Real, 0, None, closed="neither")],
+        "noise_variance": [StrOptions(set(NOISES)), Interval(Real, 0, None, closed="neither")],
         "covariance_type": [StrOptions(set(POSTERIORS))],
+        "objective": [StrOptions(set(OBJECTIVES))],
         "n_draws": [Interval(Integral, 1, None, closed="left")],
         "beta": [Interval(Real, 0, None, closed="left")],
+        "kl_warmup": [Interval(Integral, 0, None, closed="left")],
+        "free_bits": [Interval(Real, 0, None, closed="left")],
+        "info_alpha": [Interval(Real, None, None, closed="neither")],
+        "info_lambda": [Interval(Real, None, None, closed="neither")],
         "init": [StrOptions({"auto", "random"})],
         "standardize": ["boolean"],
         "learning_rate_init": [Interval(Real, 0, None, closed="neither")],
@@ -60,8 +66,13 @@ class BaseVAE(Fitting, Evaluation, BaseEstimator):
         likelihood="gaussian",
         noise_variance="shared",
         covariance_type="diag",
+        objective="elbo",
         n_draws=1,
         beta=1.0,
+        kl_warmup=0,
+        free_bits=0.0,
+        info_alpha=0.0,
+        info_lambda=10.0,
         init="auto",
         standardize=True,
         learning_rate_init=3e-3,

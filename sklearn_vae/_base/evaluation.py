@@ -12,20 +12,13 @@ from numbers import Integral
 import numpy as np
 import torch
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
-from sklearn.utils import check_array, gen_batches
+from sklearn.utils import Bunch, check_array, gen_batches
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ..likelihoods import LIKELIHOODS
-from ..objectives import importance_weighted, reconstruction
+from ..objectives import fixed_deviates, importance_weighted, reconstruction
 from . import data
 from .data import check_support, scaled, seed_from
-
-
-def fixed_deviates(n_draws, n_components):
-    """Standard normal deviates of shape (n_draws, 1, n_components): a scrambled Sobol sequence, always the same."""
-    uniform = torch.quasirandom.SobolEngine(n_components, scramble=True, seed=0).draw(n_draws, dtype=torch.float64)
-    tiny = torch.finfo(torch.float64).eps
-    return torch.special.ndtri(uniform.clamp(tiny, 1 - tiny))[:, None]
 
 
 class Evaluation(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
@@ -98,25 +91,42 @@ class Evaluation(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
 
         return self._evaluate(draw, Z, self.n_features_in_) * self.scale_ + self.mean_
 
-    def posterior(self, X):
-        """The approximate posterior N(mean, covariance) of z given each sample.
+    def posterior(self, X, *, form="dense"):
+        """The approximate posterior N(mean, L L^T) of z given each sample.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
+        form : {"dense", "own"}, default="dense"
+            How the covariance is given.
 
         Returns
         -------
         mean : ndarray of shape (n_samples, n_components)
             What `transform` gives.
-        covariance : ndarray of shape (n_samples, n_components, n_components)
-            L L^T.
+        covariance : ndarray of shape (n_samples, n_components, n_components), or dict of ndarray
+            L L^T; or, for "own", the numbers that the family has: "variance" of shape (n_samples, n_components), or
+            (n_samples, 1) where it is the same for all components; "rho" (n_samples, 1) for "ar1" and "scaled_ar1";
+            "factor" L (n_samples, n_components, n_components) for "full".
         """
+        if form not in ("dense", "own"):
+            raise ValueError(f"posterior gives the covariance in the form 'dense' or 'own'; got form={form!r}.")
         x, d = self._ready(X), self._spec["n_components"]
         mean = self._evaluate(lambda module, x: module.encode(x).mean, x, d)
-        return mean, self._evaluate(lambda module, x: module.encode(x).covariance(), x, d, d, width=d * d)
+        if form == "dense":
+            return mean, self._evaluate(lambda module, x: module.encode(x).covariance(), x, d, d, width=d * d)
+        with torch.inference_mode():
+            module = self.net_.module_
+            shapes = {
+                k: v.shape[1:] for k, v in module.encode(torch.zeros(1, x.shape[1]).to(self.device_)).own_form().items()
+            }
+        own = {
+            name: self._evaluate(lambda module, x, name=name: module.encode(x).own_form()[name], x, *shape, width=d * d)
+            for name, shape in shapes.items()
+        }
+        return mean, own
 
-    def elbo(self, X, *, n_draws=64):
+    def elbo(self, X, *, n_draws=64, split=False):
         """The evidence lower bound on log p(x) of each sample, at beta = 1.
 
         Parameters
@@ -124,13 +134,25 @@ class Evaluation(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         X : array-like of shape (n_samples, n_features)
         n_draws : int, default=64
             Fixed deviates over which the reconstruction term is averaged.
+        split : bool, default=False
+            Whether to return the terms.
 
         Returns
         -------
         bound : ndarray of shape (n_samples,)
             Nats, in the units of X.
+        terms : :class:`~sklearn.utils.Bunch`
+            In its place if `split`: ``bound``, ``reconstruction`` and ``kl`` of shape (n_samples,), with
+            bound = reconstruction - kl, and ``kl_per_component`` of shape (n_samples, n_components), whose sum is kl
+            (the chain rule over components).
         """
-        return self._bound(X, n_draws, lambda output, x: reconstruction(output, x) - output.q.kl())
+        bound = self._bound(X, n_draws, lambda output, x: reconstruction(output, x) - output.q.kl())
+        if not split:
+            return bound
+        d = self._spec["n_components"]
+        kl = self._evaluate(lambda module, x: module.encode(x).kl_per_component(), self._ready(X), d)
+        total = kl.sum(axis=1)
+        return Bunch(bound=bound, reconstruction=bound + total, kl=total, kl_per_component=kl)
 
     def score_samples(self, X, *, n_draws=64):
         """The importance-weighted bound on log p(x) of each sample (Burda et al. 2016).

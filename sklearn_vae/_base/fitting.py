@@ -7,6 +7,7 @@ the best bound on the held-out rows is kept. A fit that fails or is interrupted 
 as it was.
 """
 
+import warnings
 from contextlib import contextmanager
 from numbers import Integral
 
@@ -16,8 +17,11 @@ from sklearn.base import _fit_context
 
 from ..likelihoods import LIKELIHOODS
 from ..training import VAENet, load_net_state, net_state, resolve_device
-from .data import rows_for_net, scale_of, seed_from, split
+from .data import rows_for_net, scale_of, scaled, seed_from, split
 from .net import ARCHITECTURE, build_net, starting_points
+
+ACTIVE = 0.01  # variance of a component's posterior mean over the data (Burda et al. 2016)
+DIAGNOSED = 10_000  # rows at most
 
 
 class Fitting:
@@ -115,6 +119,7 @@ class Fitting:
         else:
             starts = starting_points(spec, self.scale_, seeds[2])[: 1 if valid is None else None]
         self._take(min(map(run_from, starts), key=lambda net: net.best_loss_), spec, seed)
+        self._diagnose(X)
 
     def _tensor(self, X, rows, device):
         if rows is None:
@@ -130,9 +135,31 @@ class Fitting:
         self.validation_loss_curve_ = [epoch["valid_loss"] for epoch in net.history if "valid_loss" in epoch] or None
         self.loss_ = self.loss_curve_[-1]
         self.best_loss_ = net.best_loss_
-        if hasattr(net.module_.likelihood, "noise_variance"):
-            noise = net.module_.likelihood.noise_variance.detach().cpu().double().numpy()
-            self.noise_variance_ = np.broadcast_to(noise, self.scale_.shape) * self.scale_**2
+        likelihood = net.module_.likelihood
+        if hasattr(likelihood, "noise_variance"):
+            self.noise_variance_ = (
+                np.broadcast_to(_array(likelihood.noise_variance), self.scale_.shape) * self.scale_**2
+            )
+        if hasattr(likelihood, "dispersion"):
+            self.dispersion_ = _array(likelihood.dispersion)
+
+    def _diagnose(self, X):
+        """How much each component carries; a warning where most carry nothing."""
+        rows = X[:: -(-len(X) // DIAGNOSED)]
+        x, d = scaled(rows, self.mean_, self.scale_, rows.dtype), self.n_components
+        self.kl_per_component_ = self._evaluate(lambda m, x: m.encode(x).kl_per_component(), x, d).mean(axis=0)
+        spread = self._evaluate(lambda m, x: m.encode(x).mean, x, d).var(axis=0)
+        order = np.argsort(-self.kl_per_component_, kind="stable")
+        self.active_components_ = order[spread[order] > ACTIVE]
+        self.n_active_components_ = len(self.active_components_)
+        if 2 * self.n_active_components_ < d:
+            warnings.warn(
+                f"Only {self.n_active_components_} of {d} components of {type(self).__name__} are active: the others "
+                f"tell nothing of a sample. Lower beta (now {self.beta}), raise free_bits or kl_warmup, train longer, "
+                "or ask for fewer components; kl_per_component_ says what each of them tells.",
+                UserWarning,
+                stacklevel=4,
+            )
 
     def _check_parameters(self):
         """What `_parameter_constraints` cannot say."""
@@ -149,3 +176,7 @@ class Fitting:
                 f"{type(self).__name__} cannot go on training with another {', '.join(changed)}: the fitted net does "
                 "not fit. Set warm_start=False and call fit to start afresh, or put back the values of the last fit."
             )
+
+
+def _array(tensor):
+    return tensor.detach().cpu().double().numpy()

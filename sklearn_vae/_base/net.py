@@ -10,10 +10,10 @@ import numpy as np
 import torch
 
 from .. import _linear_start
-from ..likelihoods import LIKELIHOODS
+from ..likelihoods import LIKELIHOODS, NOISES
 from ..module import VAE
 from ..networks import MLP
-from ..objectives import ELBO
+from ..objectives import OBJECTIVES
 from ..posteriors import POSTERIORS
 from ..training import SeededInit, TensorBatches, VAENet
 
@@ -42,8 +42,9 @@ def build_net(spec, n_features, scale, device, seed):
         "module__likelihood": _likelihood(spec, scale),
         "module__encoder": spec["encoder"] or partial(perceptron, hidden_layer_sizes=sizes),
         "module__decoder": spec["decoder"] or partial(perceptron, hidden_layer_sizes=sizes[::-1]),
-        "criterion": ELBO,
+        "criterion": OBJECTIVES[spec["objective"]],
         "criterion__beta": spec["beta"],
+        "criterion__free_bits": spec["free_bits"],
         "n_draws": spec["n_draws"],
         "log_scale": float(np.log(scale).sum()),
         "optimizer": torch.optim.AdamW,
@@ -55,10 +56,14 @@ def build_net(spec, n_features, scale, device, seed):
         "iterator_valid__batch_size": 4096,
         "callbacks__keep_best__patience": spec["n_iter_no_change"],
         "callbacks__keep_best__tol": spec["tol"],
+        "callbacks__keep_best__start": spec["kl_warmup"],
+        "callbacks__kl_warmup__epochs": spec["kl_warmup"],
         "train_split": None,
         "device": str(device),
         "verbose": int(spec["verbose"]),
     }
+    if spec["objective"] == "infovae":
+        defaults |= {"criterion__info_alpha": spec["info_alpha"], "criterion__info_lambda": spec["info_lambda"]}
     given = copy.deepcopy(spec["net_params"]) or {}
     if "optimizer" not in given:
         defaults |= {"optimizer__fused": device.type in ("cpu", "cuda"), "optimizer__weight_decay": spec["alpha"]}
@@ -68,7 +73,10 @@ def build_net(spec, n_features, scale, device, seed):
 
 def _likelihood(spec, scale):
     likelihood = LIKELIHOODS[spec["likelihood"]]
-    return partial(likelihood, noise_variance=_noise(spec, scale)) if likelihood.rescales else likelihood
+    if not likelihood.rescales:
+        return likelihood
+    noise = _noise(spec, scale)
+    return partial(NOISES[noise] if isinstance(noise, str) else likelihood, noise_variance=noise)
 
 
 def _noise(spec, scale):
@@ -114,5 +122,5 @@ def starting_points(spec, scale, seed):
     has_linear_path = spec["encoder"] is None and spec["decoder"] is None
     if spec["init"] == "random" or not has_linear_path or not LIKELIHOODS[spec["likelihood"]].rescales:
         return [as_drawn]
-    can_bend = len(spec["hidden_layer_sizes"]) and isinstance(spec["noise_variance"], str)
+    can_bend = len(spec["hidden_layer_sizes"]) and spec["noise_variance"] in ("shared", "per_feature")
     return [linear, sharp] if can_bend else [linear]

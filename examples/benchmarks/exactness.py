@@ -1,0 +1,165 @@
+"""The bound against known answers: a linear VAE is probabilistic PCA or factor analysis, and `score` converges.
+
+Three tables. The first trains linear autoencoders (no hidden layer) from random weights on standardised data and
+compares their training score with PCA's and FactorAnalysis', in nats per sample; the posterior families that cannot
+express the exact posterior stand beside the gap that their best member leaves. The second gives the largest principal
+angle between the decoder's columns and PCA's subspace. The third scores a linear-Gaussian model of known parameters
+under a posterior that is wrong on purpose, with more and more deviates, against the exact log p(x).
+
+Run as ``python examples/benchmarks/exactness.py > examples/benchmarks/exactness.txt``.
+"""
+
+import platform
+import warnings
+
+import numpy as np
+import scipy
+import sklearn
+import torch
+from joblib import Parallel, delayed
+from scipy.linalg import subspace_angles
+from scipy.stats import multivariate_normal
+from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits, load_wine
+from sklearn.decomposition import PCA, FactorAnalysis
+from sklearn.preprocessing import StandardScaler
+from skorch.callbacks import LRScheduler
+
+from sklearn_vae import RhoVAETransformer, VAETransformer
+from sklearn_vae.posteriors import POSTERIORS
+
+EPOCHS = 3000
+FAMILIES = {
+    "diag": VAETransformer,
+    "full": VAETransformer,
+    "spherical": VAETransformer,
+    "ar1": RhoVAETransformer,
+    "scaled_ar1": RhoVAETransformer,
+}
+TABLES = {
+    "wine": load_wine,
+    "breast_cancer": load_breast_cancer,
+    "digits": load_digits,
+    "diabetes": load_diabetes,
+}
+
+
+def linear_vae(family, d, noise, seed=0):
+    """A linear autoencoder to be trained from random weights to convergence, in full batches."""
+    schedule = LRScheduler(torch.optim.lr_scheduler.CosineAnnealingLR, T_max=EPOCHS)
+    return FAMILIES[family](
+        d,
+        covariance_type=family,
+        noise_variance=noise,
+        hidden_layer_sizes=(),
+        init="random",
+        learning_rate_init=0.02,
+        batch_size=10_000,
+        n_draws=4,
+        max_iter=EPOCHS,
+        n_iter_no_change=EPOCHS,
+        early_stopping=False,
+        net_params={"callbacks": [schedule]},
+        random_state=seed,
+    )
+
+
+def predicted_gap(family, loadings, psi):
+    """Nats between the exact posterior of a linear model and the closest member of the family, in its best basis."""
+    values = np.linalg.eigvalsh(np.eye(loadings.shape[1]) + loadings.T @ (loadings / psi[:, None]))
+    basis, numbers = POSTERIORS[family].closest_to(1 / values)
+    q = POSTERIORS[family](torch.from_numpy(np.append(np.zeros(len(values)), numbers))[None], len(values))
+    precision = basis @ np.diag(values) @ basis.T
+    product = precision @ q.covariance()[0].numpy()
+    return 0.5 * (np.trace(product) - len(values) - np.linalg.slogdet(product)[1])
+
+
+def linear_case(table, d, noise, family):
+    """One cell of the first two tables."""
+    torch.set_num_threads(1)
+    warnings.simplefilter("ignore", UserWarning)
+    X = StandardScaler().fit_transform(TABLES[table]().data)
+    if noise == "shared":
+        linear = PCA(d).fit(X)
+        loadings = linear.components_.T * np.sqrt(np.maximum(linear.explained_variance_ - linear.noise_variance_, 0))
+        psi = np.full(X.shape[1], linear.noise_variance_)
+    else:
+        linear = FactorAnalysis(d, tol=1e-8, max_iter=20_000, svd_method="lapack").fit(X)
+        loadings, psi = linear.components_.T, np.maximum(linear.noise_variance_, 1e-8)
+    vae = linear_vae(family, d, noise).fit(X)
+    decoder = vae.net_.module_.decoder.linear.weight.detach().numpy()
+    angle = np.degrees(subspace_angles(decoder, loadings)[0])
+    spectrum = np.linalg.eigvalsh(np.cov(X.T))[::-1]
+    return {
+        "cell": (table, d, noise, family),
+        "score": vae.score(X),
+        "elbo": vae.elbo(X, n_draws=1024).mean(),
+        "linear": linear.score(X),
+        "gap": predicted_gap(family, loadings, psi),
+        "angle": angle,
+        "spectral gap": spectrum[d - 1] / spectrum[d],
+    }
+
+
+def exact_log_likelihood(vae, X):
+    """Log p(x) of a fitted linear autoencoder, from its weights."""
+    module = vae.net_.module_
+    W = module.decoder.linear.weight.detach().double().numpy()
+    b = module.decoder.linear.bias.detach().double().numpy()
+    noise = np.broadcast_to(module.likelihood.noise_variance.detach().double().numpy(), len(b))
+    x = (X - vae.mean_) / vae.scale_
+    return multivariate_normal(b, W @ W.T + np.diag(noise)).logpdf(x) - np.log(vae.scale_).sum()
+
+
+def convergence(family, d=4):
+    """Mean and worst absolute error of `score_samples`, by the number of deviates, under a posterior made wrong."""
+    X = load_wine().data
+    vae = FAMILIES[family](d, covariance_type=family, hidden_layer_sizes=(), max_iter=1, learning_rate_init=1e-9)
+    vae.set_params(early_stopping=False, random_state=0).fit(X)
+    encoder = vae.net_.module_.encoder.linear
+    with torch.no_grad():
+        encoder.bias[:d] += 0.1
+        encoder.bias[vae.net_.module_.posterior.log_variances(d)] += 0.3
+    exact = exact_log_likelihood(vae, X)
+    for n_draws in (1, 4, 16, 64, 256, 1024, 4096, 16384):
+        error = vae.score_samples(X, n_draws=n_draws) - exact
+        yield n_draws, error.mean(), np.abs(error).max()
+
+
+def main():
+    print("Command: python examples/benchmarks/exactness.py")
+    print(
+        f"Versions: Python {platform.python_version()}, torch {torch.__version__}, scikit-learn {sklearn.__version__}, "
+        f"scipy {scipy.__version__}\n"
+    )
+    print("1. score on the training set minus the linear model's, nats per sample (trained from random weights)")
+    print("   predicted: minus the gap that the family's best member leaves in the ELBO of the best linear model\n")
+    cells = [
+        (table, d, noise, family)
+        for table in TABLES
+        for noise in ("shared", "per_feature")
+        for d in (2, 5)
+        for family in FAMILIES
+    ]
+    results = Parallel(n_jobs=2)(delayed(linear_case)(*cell) for cell in cells)
+    print(f"{'table':15}{'noise':13}{'d':>2}  {'family':12}{'linear':>10}{'score':>9}{'ELBO':>9}{'predicted':>11}")
+    for r in results:
+        table, d, noise, family = r["cell"]
+        print(
+            f"{table:15}{noise:13}{d:2}  {family:12}{r['linear']:10.3f}{r['score'] - r['linear']:+9.3f}"
+            f"{r['elbo'] - r['linear']:+9.3f}{-r['gap']:+11.3f}"
+        )
+    print("\n2. largest principal angle to PCA's subspace, degrees (beside it: the ratio of eigenvalues d and d + 1)\n")
+    for r in results:
+        table, d, noise, family = r["cell"]
+        if noise == "shared" and family in ("diag", "full"):
+            print(f"{table:15}{d:2}  {family:6}{r['angle']:8.2f}   ratio {r['spectral gap']:.2f}")
+    print(
+        "\n3. score_samples minus the exact log p(x), nats: wine, d = 4, a posterior 0.1 off and 1.35 times too wide\n"
+    )
+    for family in FAMILIES:
+        print(f"{family:12}" + "  ".join(f"{k}: {mean:+.4f} ({worst:.3f})" for k, mean, worst in convergence(family)))
+    print("\n   deviates: mean error (largest absolute error of a row)")
+
+
+if __name__ == "__main__":
+    main()
