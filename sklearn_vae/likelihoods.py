@@ -230,15 +230,8 @@ class ContinuousBernoulliDistribution(Distribution):
         )
 
 
-class ContinuousBernoulli(Likelihood):
+class ContinuousBernoulli(Bernoulli):
     """A density on [0, 1], for grey values and proportions; the decoder gives the logit."""
-
-    support = "[0, 1]"
-    remedy = "scale it with MinMaxScaler, or use likelihood='gaussian'"
-
-    @staticmethod
-    def supports(X):
-        return (X >= 0) & (X <= 1)
 
     def forward(self, numbers):
         return ContinuousBernoulliDistribution(numbers)

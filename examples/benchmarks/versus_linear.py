@@ -1,0 +1,195 @@
+"""Defaults against linear models: likelihood, reconstruction and what a classifier makes of the components.
+
+For each table of ``tables.py`` and d in 2 and 8 (below D), on rows held out in several random splits: the score of
+PCA, FactorAnalysis, a Gaussian mixture and both estimators; reconstruction R² (of PCA's projection, of probabilistic
+PCA's posterior mean, which shrinks, and of the estimators); accuracy of logistic regression and of 5-nearest-neighbours
+on the components; the time of the fit. All on features standardised with the training rows, so that nats can be
+compared, and on defaults but for d. Tables of more than ``--max-rows`` rows are thinned to so many.
+
+Run as ``python examples/benchmarks/versus_linear.py --out examples/benchmarks/versus_linear.txt``.
+"""
+
+import argparse
+import os
+import platform
+import time
+import warnings
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import numpy as np
+import sklearn
+import torch
+from joblib import Parallel, delayed
+from sklearn.decomposition import PCA, FactorAnalysis
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import r2_score
+from sklearn.mixture import GaussianMixture
+from sklearn.model_selection import train_test_split
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from tables import load_tables
+
+from sklearn_vae import RhoVAETransformer, VAETransformer
+
+MODELS = {
+    "vae": (VAETransformer, {}),
+    "vae, noise per feature": (VAETransformer, {"noise_variance": "per_feature"}),
+    "rho ar1": (RhoVAETransformer, {}),
+    "rho scaled_ar1": (RhoVAETransformer, {"covariance_type": "scaled_ar1"}),
+}
+LINEAR_OF = {"vae, noise per feature": "factor analysis"}
+CLASSIFIERS = {
+    "logistic": lambda: make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000)),
+    "5-nn": lambda: make_pipeline(StandardScaler(), KNeighborsClassifier(5)),
+}
+
+
+def accuracies(model, train, test, y_train, y_test):
+    """Of each classifier on the components; NaN where there are no classes."""
+    if y_train is None:
+        return dict.fromkeys(CLASSIFIERS, np.nan)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        Z, Z_test = model.transform(train), model.transform(test)
+        return {name: make().fit(Z, y_train).score(Z_test, y_test) for name, make in CLASSIFIERS.items()}
+
+
+def posterior_mean_of_ppca(pca, X):
+    """What probabilistic PCA rebuilds from its posterior mean: each component shrunk by 1 - noise / eigenvalue."""
+    shrink = 1 - pca.noise_variance_ / np.maximum(pca.explained_variance_, 1e-12)
+    return pca.inverse_transform(pca.transform(X) * shrink)
+
+
+def r2(X, rebuilt):
+    """Explained share of the total variance of standardised features."""
+    return r2_score(X, rebuilt, multioutput="variance_weighted")
+
+
+def one_cell(name, X, y, d, split, models):
+    """Every model on one split of one table."""
+    torch.set_num_threads(1)
+    warnings.simplefilter("ignore")
+    rows = train_test_split(np.arange(len(X)), random_state=split)
+    scaler = StandardScaler().fit(X[rows[0]])
+    train, test = (scaler.transform(X[r]) for r in rows)
+    y_train, y_test = (None, None) if y is None else (y[r] for r in rows)
+    out = {}
+    for label, model in {
+        "pca": PCA(d, random_state=0),
+        "factor analysis": FactorAnalysis(d, random_state=0),
+        **{label: cls(d, random_state=split, **params) for label, (cls, params) in models.items()},
+    }.items():
+        start = time.perf_counter()
+        model.fit(train)
+        cell = {"time": time.perf_counter() - start, "score": model.score(test)}
+        if hasattr(model, "inverse_transform"):
+            cell["r2"] = r2(test, model.inverse_transform(model.transform(test)))
+        if label == "pca":
+            cell["ppca r2"] = r2(test, posterior_mean_of_ppca(model, test))
+        cell["active"] = getattr(model, "n_active_components_", d)
+        out[label] = {**cell, **accuracies(model, train, test, y_train, y_test)}
+    if X.shape[1] <= 100:
+        mixture = GaussianMixture(3, random_state=0, reg_covar=1e-3).fit(train)
+        out["gaussian mixture"] = {"score": mixture.score(test)}
+    return name, d, out
+
+
+def report(cells, models, write):
+    """The table, cell by cell, and how often each model wins."""
+    for label in models:
+        linear = LINEAR_OF.get(label, "pca")
+        write(f"\n{label} against {linear}: mean over splits (± standard error of the difference)\n")
+        write(
+            f"{'table':15}{'d':>2}{'linear':>11}{'mixture':>11}{'gain, nats':>20}{'R²':>8}{'pPCA':>7}{'PCA':>7}"
+            f"{'logistic':>16}{'5-nn':>14}{'active':>8}{'time, s':>9}"
+        )
+        wins = []
+        for (name, d), splits in cells.items():
+            mean = {
+                who: {key: np.mean([s[who].get(key, np.nan) for s in splits]) for key in splits[0][who]}
+                for who in splits[0]
+            }
+            gain = np.array([s[label]["score"] - s[linear]["score"] for s in splits])
+            error = gain.std(ddof=1) / len(gain) ** 0.5 if len(gain) > 1 else np.nan
+            m, pca = mean[label], mean["pca"]
+            mixture = mean.get("gaussian mixture", {"score": np.nan})["score"]
+            write(
+                f"{name:15}{d:2}{mean[linear]['score']:11.2f}{mixture:11.2f}{gain.mean():+12.2f} ±{error:6.2f}"
+                f"{m['r2']:8.3f}{pca['ppca r2']:7.3f}{pca['r2']:7.3f}"
+                f"{m['logistic']:9.3f} ({pca['logistic']:.3f}){m['5-nn']:7.3f} ({pca['5-nn']:.3f})"
+                f"{m['active']:8.1f}{m['time']:9.1f}"
+            )
+            spread = {
+                key: np.std([s[label][key] - s["pca"][key] for s in splits], ddof=1) / len(splits) ** 0.5
+                if len(splits) > 1
+                else 0.0
+                for key in CLASSIFIERS
+            }
+            wins.append(
+                {
+                    "gain": gain.mean(),
+                    "r2": m["r2"] - pca["r2"],
+                    "ppca": m["r2"] - pca["ppca r2"],
+                    **{key: m[key] - pca[key] for key in CLASSIFIERS},
+                    **{key + " se": m[key] - pca[key] + spread[key] for key in CLASSIFIERS},
+                }
+            )
+        share = {key: np.array([w[key] for w in wins]) for key in wins[0]}
+        accuracy = np.concatenate([share[key] for key in CLASSIFIERS])
+        within = np.concatenate([share[key + " se"] for key in CLASSIFIERS])
+        known = ~np.isnan(accuracy)
+        write(
+            f"  score above {linear}: {np.mean(share['gain'] > 0):.0%} of {len(wins)} cells, "
+            f"more than 0.1 nat below: {np.sum(share['gain'] < -0.1)}, worst {share['gain'].min():+.2f}, "
+            f"median {np.median(share['gain']):+.2f}\n"
+            f"  R² above pPCA's posterior mean - 0.005: {np.mean(share['ppca'] > -0.005):.0%}; above PCA: "
+            f"{np.mean(share['r2'] > 0):.0%}; worst {share['r2'].min():+.3f}\n"
+            f"  accuracy at least PCA's minus one standard error: {np.mean(within[known] >= 0):.0%}; above PCA's: "
+            f"{np.mean(accuracy[known] > 0):.0%}"
+        )
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--tables", nargs="*", help="names of tables; all if not given")
+    parser.add_argument("--models", nargs="*", default=list(MODELS), help=f"among {', '.join(MODELS)}")
+    parser.add_argument("--splits", type=int, default=5)
+    parser.add_argument("--max-rows", type=int, default=4000)
+    parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--out", help="file to write to; the screen if not given")
+    options = parser.parse_args()
+    tables = load_tables(options.tables)
+    models = {name: MODELS[name] for name in options.models}
+    jobs = []
+    for name, (X, y) in tables.items():
+        if len(X) > options.max_rows:
+            kept = np.random.RandomState(0).permutation(len(X))[: options.max_rows]
+            X, y = X[kept], None if y is None else y[kept]
+        for d in (2, 8):
+            if d < min(X.shape):
+                jobs += [(name, X, y, d, split, models) for split in range(options.splits)]
+    cells = {}
+    for name, d, out in Parallel(n_jobs=options.jobs)(delayed(one_cell)(*job) for job in jobs):
+        cells.setdefault((name, d), []).append(out)
+    lines = []
+    asked = " ".join(
+        f"--{key.replace('_', '-')} {value}" for key, value in vars(options).items() if value and key != "out"
+    )
+    lines.append(f"Command: python examples/benchmarks/versus_linear.py {asked}")
+    lines.append(
+        f"Versions: Python {platform.python_version()}, torch {torch.__version__}, scikit-learn {sklearn.__version__}, "
+        f"numpy {np.__version__}; {len(cells)} cells, {options.splits} splits"
+    )
+    report(cells, models, lines.append)
+    text = "\n".join(lines) + "\n"
+    if options.out:
+        with open(options.out, "w", encoding="utf-8") as file:
+            file.write(text)
+    else:
+        print(text)
+
+
+if __name__ == "__main__":
+    main()
