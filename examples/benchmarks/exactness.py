@@ -7,7 +7,7 @@ PCA the largest principal angle between the decoder's columns and PCA's subspace
 linear-Gaussian model of known parameters, under a posterior that is wrong on purpose, is scored with more and more
 deviates against the exact log p(x).
 
-Run as ``python examples/benchmarks/exactness.py pca`` and ``python examples/benchmarks/exactness.py factor_analysis``.
+Run as ``python examples/benchmarks/exactness.py pca`` and ``... factor_analysis``; the tables are beside this file.
 """
 
 import platform
