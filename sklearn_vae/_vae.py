@@ -131,7 +131,7 @@ PARAMETERS = """
         counterpart of PCA's ``explained_variance_ratio_``. (The chain rule over components; from
         at most 10,000 rows.)
 
-    active_components_ : ndarray of shape (n_active_components_,)
+    active_components_ : ndarray of shape (n_active,)
         Components whose posterior mean varies over the data (variance above 0.01), in decreasing
         order of their KL.
 
@@ -162,7 +162,7 @@ PARAMETERS = """
     n_features_in_ : int
         Number of features seen during `fit`.
 
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (n_features,)
         Names of features seen during `fit`, if they were all strings.
 """
 
