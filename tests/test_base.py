@@ -71,6 +71,17 @@ def test_fitted_attributes(Estimator):
     assert quick(Estimator, early_stopping=False).fit(X_IRIS).validation_loss_curve_ is None
 
 
+def test_a_refit_leaves_no_attribute_of_another_likelihood(Estimator):
+    estimator = quick(Estimator).fit(X_IRIS)
+    assert hasattr(estimator, "noise_variance_")
+    estimator.set_params(likelihood="negative_binomial").fit(X_IRIS.round())
+    assert not hasattr(estimator, "noise_variance_")
+    assert estimator.dispersion_.shape == (4,)
+    estimator.set_params(likelihood="gaussian", noise_variance="heteroscedastic").fit(X_IRIS)
+    assert not hasattr(estimator, "noise_variance_")
+    assert not hasattr(estimator, "dispersion_")
+
+
 @pytest.mark.parametrize(("noise", "Linear"), [("shared", PCA), ("per_feature", FactorAnalysis)])
 @pytest.mark.parametrize("d", [1, 2])
 def test_the_linear_start_is_the_linear_model(Estimator, noise, Linear, d):

@@ -136,6 +136,8 @@ class Fitting:
         self.validation_loss_curve_ = [epoch["valid_loss"] for epoch in net.history if "valid_loss" in epoch] or None
         self.loss_ = self.loss_curve_[-1]
         self.best_loss_ = net.best_loss_
+        for name in ("noise_variance_", "dispersion_"):  # of an earlier fit, perhaps with another likelihood
+            vars(self).pop(name, None)
         likelihood = net.module_.likelihood
         if hasattr(likelihood, "noise_variance"):
             self.noise_variance_ = _array(likelihood.noise_variance) * self.scale_**2
