@@ -29,7 +29,7 @@ import numpy as np
 import torch
 from sklearn.decomposition import PCA, FactorAnalysis
 
-SMALLEST_NOISE = 1e-8
+SMALLEST_NOISE = 1e-12  # that of scikit-learn's FactorAnalysis
 SHARPNESS = 1e-3
 
 
@@ -144,10 +144,14 @@ def start_at(module, model):
 
 @torch.no_grad()
 def release_noise(module, x):
-    """Give the noise its maximum-likelihood value on x (n, n_features), and the posterior variance a like share."""
+    """Give the noise its maximum-likelihood value on x (n, n_features), and the posterior variance a like share.
+
+    One number for all features: with one for each, a few rows would decide on many numbers.
+    """
     error = x - module.decode(module.encode(x).mean).mean
     before = module.likelihood.noise_variance.mean()
-    module.likelihood.start_noise(error.square().mean(0).clamp(min=SMALLEST_NOISE))
+    noise = error.square().mean().clamp(min=SMALLEST_NOISE)
+    module.likelihood.start_noise(noise.expand(x.shape[1]))
     growth = torch.log(module.likelihood.noise_variance.mean() / before)
     module.encoder.linear.bias[module.posterior.log_variances(module.n_components)] += growth
 

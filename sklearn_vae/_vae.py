@@ -84,15 +84,18 @@ PARAMETERS = """
     tol : float, default=1e-4
         Nats per sample by which the monitored loss must fall to count as an improvement.
 
-    n_iter_no_change : int, default=40
-        Epochs without improvement after which training stops.
+    n_iter_no_change : int, default=20
+        Epochs without improvement after which training goes back to the best weights and on with
+        a fifth of the learning rate; the third time it stops.
 
     early_stopping : bool or "auto", default="auto"
         Whether a part of the data is held out, whose loss then decides when to stop and which
-        weights to keep. "auto" holds out where that leaves at least 10 samples to judge by.
+        weights to keep; "auto" if there are 20 samples or more. Of up to 10,000, all are used in
+        the end: the net is trained anew over them, as long as was found best.
 
     validation_fraction : float, default=0.1
-        The part that is held out.
+        The part that is held out. With `early_stopping="auto"` at least 10 samples are, or a
+        quarter of fewer than 40.
 
     warm_start : bool, default=False
         Whether `fit` goes on from the previous fit.
@@ -293,7 +296,7 @@ class RhoVAETransformer(BaseVAE):
         alpha=0.0,
         max_iter=500,
         tol=1e-4,
-        n_iter_no_change=40,
+        n_iter_no_change=20,
         early_stopping="auto",
         validation_fraction=0.1,
         warm_start=False,

@@ -30,13 +30,13 @@ from torch.distributions import Distribution, Normal
 from torch.distributions import NegativeBinomial as NegativeBinomialDistribution
 from torch.distributions import Poisson as PoissonDistribution
 
-LOG_LIMIT = 20.0
+LOG_LIMIT = 30.0
 SMALLEST_PREDICTED_VARIANCE = 1e-3
 STARTING_NOISE_VARIANCE = 0.1  # a learned noise started at 1 can collapse for good on a curved surface
 
 
 def bounded(logarithm: Tensor) -> Tensor:
-    """Keep a logarithm within +-20, smoothly: the identity near 0."""
+    """Keep a logarithm within +-30, smoothly: the identity near 0."""
     return LOG_LIMIT * torch.tanh(logarithm / LOG_LIMIT)
 
 
@@ -57,6 +57,8 @@ class Likelihood(nn.Module):
     ----------
     rescales : bool
         Whether x may be centred and scaled: true of densities on all of R^D.
+    learns_noise : bool
+        Whether there is a noise variance of the model's own, learned, and not a function of z.
     support : str
         The values that x may take, for people.
     remedy : str
@@ -64,6 +66,7 @@ class Likelihood(nn.Module):
     """
 
     rescales = False
+    learns_noise = False
     support = "any real number"
     remedy = ""
 
@@ -109,7 +112,8 @@ class Gaussian(Likelihood):
 
     def __init__(self, n_features: int, noise_variance="shared"):
         super().__init__(n_features)
-        if isinstance(noise_variance, str):
+        self.learns_noise = isinstance(noise_variance, str)
+        if self.learns_noise:
             shape = {"shared": (), "per_feature": (n_features,)}[noise_variance]
             self.log_variance = nn.Parameter(torch.empty(shape))
             self.start_noise(torch.full(shape, STARTING_NOISE_VARIANCE))
@@ -119,7 +123,7 @@ class Gaussian(Likelihood):
 
     @torch.no_grad()
     def start_noise(self, variance: Tensor) -> None:
-        """Set sigma^2, whose logarithm is bounded within +-20; its mean if there is but one."""
+        """Set sigma^2, whose logarithm is bounded within +-30; its mean if there is but one."""
         self.log_variance.copy_(unbounded(torch.log(variance if self.log_variance.ndim else variance.mean())))
 
     def start(self, weight: Tensor, bias: Tensor, noise_variance: Tensor) -> tuple[Tensor, Tensor]:
@@ -260,7 +264,7 @@ class Count(Likelihood):
 
 
 class Poisson(Count):
-    """Counts whose variance is their mean; the decoder gives the log of the rate, bounded within +-20."""
+    """Counts whose variance is their mean; the decoder gives the log of the rate, bounded within +-30."""
 
     def forward(self, numbers):
         return PoissonDistribution(torch.exp(bounded(numbers)), validate_args=False)
@@ -272,7 +276,7 @@ class Poisson(Count):
 class NegativeBinomial(Count):
     r"""Counts of variance mean + alpha mean^2, with a learned dispersion alpha per feature.
 
-    The decoder gives the log of the mean, bounded within +-20. It is a Poisson whose rate is drawn
+    The decoder gives the log of the mean, bounded within +-30. It is a Poisson whose rate is drawn
     from a gamma distribution of shape 1 / alpha and the given mean; alpha -> 0 is the Poisson.
     """
 

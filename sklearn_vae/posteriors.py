@@ -18,7 +18,7 @@ and, since L is triangular, the exact chain rule over components,
     KL_j = 1/2 (mu_j^2 + (L L^T)_jj - 1) - log L_jj,      KL = sum_j KL_j,      KL_j >= 0.
 
 The encoder gives a posterior its numbers: first mu, then whatever shapes L. A log-variance v is
-bounded smoothly, 20 tanh(v / 20), so no encoder can make the bound overflow.
+bounded smoothly, 30 tanh(v / 30), so no encoder can make the bound overflow.
 
 In every shape below ``n`` is the number of samples, ``d`` of components; leading dimensions
 (the draws) broadcast.
@@ -33,11 +33,11 @@ from scipy.optimize import minimize_scalar
 from torch import Tensor
 from torch.nn.functional import softplus
 
-LOG_VARIANCE_LIMIT = 20.0
+LOG_VARIANCE_LIMIT = 30.0
 
 
 def bounded(log_variance: Tensor) -> Tensor:
-    """Keep a log-variance within +-20, smoothly: the identity near 0."""
+    """Keep a log-variance within +-30, smoothly: the identity near 0."""
     return LOG_VARIANCE_LIMIT * torch.tanh(log_variance / LOG_VARIANCE_LIMIT)
 
 

@@ -25,7 +25,11 @@ from skorch.utils import to_tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.data import DataLoader, Dataset
 
+from .objectives import fixed_deviates
+
 STATE_FORMAT = 1
+VALID_BATCH = 4096
+FIXED_DRAWS = 16
 
 
 # --- devices ------------------------------------------------------------------------------------
@@ -169,6 +173,15 @@ class KeepBest(Callback):
         Nats per sample.
     start : int
         Epochs before any is counted.
+
+    Attributes
+    ----------
+    best_ : float
+        The least validation loss, or training loss if no data were held out.
+    epochs_, best_epoch_ : int
+        How many epochs this training took, and after how many of them the validation loss was least.
+    stopped_ : bool
+        Whether this callback ended the training.
     """
 
     def __init__(self, patience=math.inf, tol=0.0, start=0):
@@ -179,6 +192,8 @@ class KeepBest(Callback):
     def on_train_begin(self, net, **kwargs):
         self.best_ = self.mark_ = math.inf
         self.misses_, self.weights_ = 0, None
+        self.epochs_ = self.best_epoch_ = 0
+        self.stopped_ = False
 
     def on_epoch_begin(self, net, dataset_valid=None, **kwargs):
         if self.weights_ is None and dataset_valid is not None:
@@ -186,6 +201,7 @@ class KeepBest(Callback):
             self._offer(net, loss)
 
     def on_epoch_end(self, net, dataset_valid=None, **kwargs):
+        self.epochs_ += 1
         if dataset_valid is None:
             self.best_ = min(self.best_, net.history[-1, "train_loss"])
         else:
@@ -195,6 +211,7 @@ class KeepBest(Callback):
         else:
             self.misses_ += 1
         if self.misses_ >= self.patience:
+            self.stopped_ = True
             raise StopTraining
 
     def on_train_end(self, net, **kwargs):
@@ -204,7 +221,7 @@ class KeepBest(Callback):
 
     def _offer(self, net, loss):
         if loss < self.best_ or self.weights_ is None:
-            self.best_ = loss
+            self.best_, self.best_epoch_ = loss, self.epochs_
             self.weights_ = {name: value.detach().clone() for name, value in net.module_.state_dict().items()}
 
 
@@ -259,6 +276,11 @@ class VAENet(NeuralNet):
         """Minus the objective in nats per sample, in the data's own units."""
         return self.log_scale - self.criterion_(y_pred, to_tensor(y_true, device=self.device)).mean()
 
+    def _set_training(self, training=True):
+        """Switch modes where they change, not at every step: it walks through all modules."""
+        if self.module_.training != training or self.criterion_.training != training:
+            super()._set_training(training)
+
     def get_iterator(self, dataset, training=False):
         """Batches of `dataset`, shuffled by this training's own generator."""
         iterator = super().get_iterator(dataset, training=training)
@@ -309,14 +331,31 @@ class VAENet(NeuralNet):
         return (torch.stack([loss for loss, _ in losses]).double().cpu() @ sizes / sizes.sum()).item()
 
     @property
-    def best_loss_(self):
-        """The least validation loss, or training loss if no data were held out."""
-        return dict(self.callbacks_)["keep_best"].best_
+    def keep_best_(self):
+        """The callback that watches the loss."""
+        return dict(self.callbacks_)["keep_best"]
+
+    def watch_no_more(self):
+        """Train for as many epochs as are asked for, and keep the last weights."""
+        self.callbacks_ = [(name, callback) for name, callback in self.callbacks_ if name != "keep_best"]
+
+    @torch.inference_mode()
+    def sample_losses(self, x):
+        """Loss of each row of x (n, n_features), over a fixed set of deviates; of shape (n,)."""
+        self._set_training(False)
+        eps = fixed_deviates(FIXED_DRAWS, self.module__n_components).to(x)
+        return torch.cat([-self.criterion_(self.module_(rows, eps), rows) for rows in x.split(VALID_BATCH)])
+
+    def fresh_optimizer(self, share=1.0):
+        """Forget the optimizer's moments, and go on at a share of the learning rate."""
+        self._initialize_optimizer()
+        for group in self.optimizer_.param_groups:
+            group["lr"] *= share
 
     def start_over(self):
         """Forget the optimizer's moments and the history, keep the weights."""
         self.initialize_history()
-        self._initialize_optimizer()
+        self.fresh_optimizer()
 
     def _batches_are_watched(self):
         watchers = [(self, NeuralNet), *((callback, Callback) for _, callback in self.callbacks_)]

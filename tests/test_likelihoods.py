@@ -6,6 +6,7 @@ import torch
 from scipy import stats
 
 from sklearn_vae.likelihoods import (
+    LOG_LIMIT,
     LIKELIHOODS,
     Bernoulli,
     ContinuousBernoulli,
@@ -56,7 +57,7 @@ def test_heteroscedastic_log_prob():
     mean, log_variance = torch.tensor([[0.5, -1.0]]).double(), torch.tensor([[-3.0, 2.0]]).double()
     x = torch.tensor([[0.0, 4.0]]).double()
     p = likelihood(torch.cat([mean, log_variance], -1))
-    variance = 1e-3 + np.exp(20 * np.tanh(log_variance.numpy() / 20))
+    variance = 1e-3 + np.exp(LOG_LIMIT * np.tanh(log_variance.numpy() / LOG_LIMIT))
     np.testing.assert_allclose(p.log_prob(x), stats.norm.logpdf(x, mean, np.sqrt(variance)))
     lowest = likelihood(torch.full((1, 4), -1e9, dtype=torch.float64))
     np.testing.assert_allclose(lowest.variance, 1e-3, rtol=1e-4)
@@ -106,7 +107,7 @@ def test_continuous_bernoulli_is_smooth_where_its_series_ends():
 
 @pytest.mark.parametrize("rate", [1e-6, 0.5, 3.0, 1e3, 1e6])
 def test_poisson_log_prob(rate):
-    log_rate = 20 * np.arctanh(np.log(rate) / 20)
+    log_rate = LOG_LIMIT * np.arctanh(np.log(rate) / LOG_LIMIT)
     x = np.unique(stats.poisson.ppf([1e-9, 0.1, 0.5, 0.9, 1 - 1e-9], rate))
     p = Poisson(1)(torch.full((len(x),), log_rate, dtype=torch.float64))
     np.testing.assert_allclose(p.log_prob(torch.from_numpy(x)), stats.poisson.logpmf(x, rate), rtol=1e-7, atol=1e-9)
@@ -117,10 +118,10 @@ def test_poisson_log_prob(rate):
 def test_negative_binomial_log_prob(mean, dispersion):
     likelihood = NegativeBinomial(1).double()
     with torch.no_grad():
-        likelihood.log_dispersion.fill_(20 * np.arctanh(np.log(dispersion) / 20))
+        likelihood.log_dispersion.fill_(LOG_LIMIT * np.arctanh(np.log(dispersion) / LOG_LIMIT))
     reference = stats.nbinom(1 / dispersion, 1 / (1 + dispersion * mean))
     x = np.array([0.0, 1.0, 7.0, 100.0, 12345.0])
-    p = likelihood(torch.full((len(x), 1), 20 * np.arctanh(np.log(mean) / 20), dtype=torch.float64))
+    p = likelihood(torch.full((len(x), 1), LOG_LIMIT * np.arctanh(np.log(mean) / LOG_LIMIT), dtype=torch.float64))
     np.testing.assert_allclose(
         p.log_prob(torch.from_numpy(x)[:, None]).detach()[:, 0], reference.logpmf(x), rtol=1e-6, atol=1e-7
     )

@@ -108,7 +108,7 @@ def test_the_door_to_skorch(Estimator, net_params):
 
 def test_learning_rate_policies_are_obeyed(Estimator):
     policy = LRScheduler(torch.optim.lr_scheduler.StepLR, step_size=1, gamma=0.1)
-    estimator = quick(Estimator, max_iter=3, net_params={"callbacks": [policy]}).fit(X)
+    estimator = quick(Estimator, max_iter=3, early_stopping=False, net_params={"callbacks": [policy]}).fit(X)
     assert estimator.net_.optimizer_.param_groups[0]["lr"] == pytest.approx(3e-6)
     assert not hasattr(policy, "lr_scheduler_")
 

@@ -6,6 +6,8 @@ PCA's posterior mean, which shrinks, and of the estimators); accuracy of logisti
 on the components; the time of the fit. All on features standardised with the training rows, so that nats can be
 compared, and on defaults but for d. Tables of more than ``--max-rows`` rows are thinned to so many.
 
+With ``--ablate`` it is VAETransformer with one ingredient left out at a time, against PCA.
+
 Run as ``python examples/benchmarks/versus_linear.py --out examples/benchmarks/versus_linear.txt``.
 """
 
@@ -14,6 +16,8 @@ import os
 import platform
 import time
 import warnings
+from contextlib import nullcontext
+from unittest.mock import patch
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
@@ -30,14 +34,33 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from tables import load_tables
+from torch import nn
 
 from sklearn_vae import RhoVAETransformer, VAETransformer
+from sklearn_vae._base.net import starting_points
+
+
+def plain_network(n_in, n_out):
+    """The default perceptron without its linear path."""
+    return nn.Sequential(nn.Linear(n_in, 128), nn.Tanh(), nn.Linear(128, 128), nn.Tanh(), nn.Linear(128, n_out))
+
 
 MODELS = {
     "vae": (VAETransformer, {}),
     "vae, noise per feature": (VAETransformer, {"noise_variance": "per_feature"}),
     "rho ar1": (RhoVAETransformer, {}),
     "rho scaled_ar1": (RhoVAETransformer, {"covariance_type": "scaled_ar1"}),
+}
+ABLATIONS = {
+    "all of it": {},
+    "no linear path": {"encoder": plain_network, "decoder": plain_network},
+    "random start": {"init": "random"},
+    "no second start": {"patch": ("_base.fitting.starting_points", lambda *args: starting_points(*args)[:1])},
+    "noise fixed at 1/2": {"noise_variance": 0.5},
+    "no early stopping": {"early_stopping": False},
+    "no cooling": {"patch": ("_base.race.COOLING", ())},
+    "no refit": {"patch": ("_base.race.FEW_ROWS", 0)},
+    "no margin": {"patch": ("_base.race._doubt_of_noise", lambda *args: 0.0)},
 }
 LINEAR_OF = {"vae, noise per feature": "factor analysis"}
 CLASSIFIERS = {
@@ -67,6 +90,17 @@ def r2(X, rebuilt):
     return r2_score(X, rebuilt, multioutput="variance_weighted")
 
 
+def without(params):
+    """The parameters of an estimator, without what is patched."""
+    return {key: value for key, value in params.items() if key != "patch"}
+
+
+def patched(models, label):
+    """The context in which a model is fitted."""
+    target = models.get(label, (None, {}))[1].get("patch")
+    return patch("sklearn_vae." + target[0], target[1]) if target else nullcontext()
+
+
 def one_cell(name, X, y, d, split, models):
     """Every model on one split of one table."""
     torch.set_num_threads(1)
@@ -79,10 +113,11 @@ def one_cell(name, X, y, d, split, models):
     for label, model in {
         "pca": PCA(d, random_state=0),
         "factor analysis": FactorAnalysis(d, random_state=0),
-        **{label: cls(d, random_state=split, **params) for label, (cls, params) in models.items()},
+        **{label: cls(d, random_state=split).set_params(**without(params)) for label, (cls, params) in models.items()},
     }.items():
         start = time.perf_counter()
-        model.fit(train)
+        with patched(models, label):
+            model.fit(train)
         cell = {"time": time.perf_counter() - start, "score": model.score(test)}
         if hasattr(model, "inverse_transform"):
             cell["r2"] = r2(test, model.inverse_transform(model.transform(test)))
@@ -151,17 +186,39 @@ def report(cells, models, write):
         )
 
 
+def report_ablations(cells, models, write):
+    """Gain over PCA in nats for each cell, and how often each model wins."""
+    write("\nscore minus PCA's, nats, mean over splits\n")
+    write(f"{'table':23}{'d':>2}" + "".join(f"{label:>20}" for label in models))
+    gains, rebuilt = [], []
+    for (name, d), splits in cells.items():
+        gains.append([np.mean([s[label]["score"] - s["pca"]["score"] for s in splits]) for label in models])
+        rebuilt.append([np.mean([s[label]["r2"] - s["pca"]["r2"] for s in splits]) for label in models])
+        write(f"{name:23}{d:2}" + "".join(f"{gain:+20.2f}" for gain in gains[-1]))
+    for title, values, form in (
+        ("score above PCA's", np.mean(np.array(gains) > 0, axis=0), "20.0%"),
+        ("more than 0.1 nat below", np.mean(np.array(gains) < -0.1, axis=0), "20.0%"),
+        ("median gain, nats", np.median(gains, axis=0), "+20.2f"),
+        ("R² above PCA's", np.mean(np.array(rebuilt) > 0, axis=0), "20.0%"),
+        ("median gain in R²", np.median(rebuilt, axis=0), "+20.3f"),
+    ):
+        write(f"{title:25}" + "".join(format(value, form) for value in values))
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--tables", nargs="*", help="names of tables; all if not given")
     parser.add_argument("--models", nargs="*", default=list(MODELS), help=f"among {', '.join(MODELS)}")
+    parser.add_argument("--ablate", action="store_true", help="leave out one ingredient at a time")
     parser.add_argument("--splits", type=int, default=5)
-    parser.add_argument("--max-rows", type=int, default=4000)
+    parser.add_argument("--max-rows", type=int, default=2000)
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--out", help="file to write to; the screen if not given")
     options = parser.parse_args()
     tables = load_tables(options.tables)
     models = {name: MODELS[name] for name in options.models}
+    if options.ablate:
+        models = {name: (VAETransformer, params) for name, params in ABLATIONS.items()}
     jobs = []
     for name, (X, y) in tables.items():
         if len(X) > options.max_rows:
@@ -175,14 +232,16 @@ def main():
         cells.setdefault((name, d), []).append(out)
     lines = []
     asked = " ".join(
-        f"--{key.replace('_', '-')} {value}" for key, value in vars(options).items() if value and key != "out"
+        " ".join([f"--{key.replace('_', '-')}", *(map(str, np.atleast_1d(value)) if value is not True else ())])
+        for key, value in vars(options).items()
+        if value and key != "out" and value != parser.get_default(key)
     )
     lines.append(f"Command: python examples/benchmarks/versus_linear.py {asked}")
     lines.append(
         f"Versions: Python {platform.python_version()}, torch {torch.__version__}, scikit-learn {sklearn.__version__}, "
         f"numpy {np.__version__}; {len(cells)} cells, {options.splits} splits"
     )
-    report(cells, models, lines.append)
+    (report_ablations if options.ablate else report)(cells, models, lines.append)
     text = "\n".join(lines) + "\n"
     if options.out:
         with open(options.out, "w", encoding="utf-8") as file:

@@ -80,7 +80,7 @@ class BaseVAE(Fitting, Evaluation, BaseEstimator):
         alpha=0.0,
         max_iter=500,
         tol=1e-4,
-        n_iter_no_change=40,
+        n_iter_no_change=20,
         early_stopping="auto",
         validation_fraction=0.1,
         warm_start=False,

@@ -6,6 +6,7 @@ import numpy as np
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import check_random_state, gen_batches
 
+ENOUGH_TO_JUDGE, FEWEST_TO_JUDGE = 10, 5  # rows held out by early_stopping="auto"
 CHUNK = 2**22  # numbers held at once, per layer, wherever rows are gone through in chunks
 
 
@@ -66,7 +67,8 @@ def split(n, early_stopping, validation_fraction, seed):
     """Rows to train on, and rows held out (None if none are)."""
     n_valid = int(np.ceil(validation_fraction * n))
     if early_stopping == "auto":
-        early_stopping = n_valid >= 10
+        n_valid = max(n_valid, min(ENOUGH_TO_JUDGE, n // 4))
+        early_stopping = n_valid >= FEWEST_TO_JUDGE
     if not early_stopping:
         return np.arange(n), None
     if n - n_valid < 2:

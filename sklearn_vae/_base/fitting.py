@@ -1,10 +1,8 @@
 """Fitting: from data and parameters to a fitted net.
 
 In order: check the data; find the scale of the features; build the net; take it to where it starts;
-train it on float32 rows, a part of them held out; and only then let the result take the place of
-what was there before. Where training may start at several places, each is trained and the one with
-the best bound on the held-out rows is kept. A fit that fails or is interrupted leaves the estimator
-as it was.
+train it on float32 rows, a part of them held out (`race.py`); and only then let the result take the
+place of what was there before. A fit that fails or is interrupted leaves the estimator as it was.
 """
 
 import warnings
@@ -19,6 +17,7 @@ from ..likelihoods import LIKELIHOODS
 from ..training import VAENet, load_net_state, net_state, resolve_device
 from .data import rows_for_net, scale_of, scaled, seed_from, split
 from .net import ARCHITECTURE, build_net, starting_points
+from .race import best_net
 
 ACTIVE = 0.01  # variance of a component's posterior mean over the data (Burda et al. 2016)
 DIAGNOSED = 10_000  # rows at most
@@ -106,20 +105,15 @@ class Fitting:
         train, valid = split(len(X), early_stopping, self.validation_fraction, seeds[0])
         x, x_valid = (self._tensor(X, rows, device) for rows in (train, valid))
 
-        def run(net):
-            return net.train_on(x, x_valid, epochs, seeds[3:])
-
-        def run_from(start):
-            net = build_net(spec, X.shape[1], self.scale_, device, seeds[1])
-            start(net, x, x_valid, run)
-            return run(net)
+        def build():
+            return build_net(spec, X.shape[1], self.scale_, device, seeds[1])
 
         if resume:
             state = net_state(self.net_)
             starts = [lambda net, *_: load_net_state(net, state)]
         else:
-            starts = starting_points(spec, self.scale_, seeds[2])[: 1 if valid is None else None]
-        self._take(min(map(run_from, starts), key=lambda net: net.best_loss_), spec, seed)
+            starts = starting_points(spec, self.scale_, seeds[2])
+        self._take(*best_net(build, starts, x, x_valid, epochs, seeds[3:]), spec, seed)
         self._diagnose(X)
 
     def _tensor(self, X, rows, device):
@@ -127,15 +121,16 @@ class Fitting:
             return None
         return torch.from_numpy(rows_for_net(X, rows, self.mean_, self.scale_, self._feature_names())).to(device)
 
-    def _take(self, net, spec, seed):
-        """Let a trained net become the fitted model."""
+    def _take(self, net, watched, spec, seed):
+        """Let a trained net become the fitted model, with the history of the one that was watched."""
         net.module_.eval()
+        net.history = watched.history
         self.net_, self._spec, self._seed = net, spec, seed
         self.n_iter_ = len(net.history)
         self.loss_curve_ = [epoch["train_loss"] for epoch in net.history]
         self.validation_loss_curve_ = [epoch["valid_loss"] for epoch in net.history if "valid_loss" in epoch] or None
         self.loss_ = self.loss_curve_[-1]
-        self.best_loss_ = net.best_loss_
+        self.best_loss_ = watched.keep_best_.best_
         for name in ("noise_variance_", "dispersion_"):  # of an earlier fit, perhaps with another likelihood
             vars(self).pop(name, None)
         likelihood = net.module_.likelihood

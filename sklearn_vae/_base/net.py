@@ -15,7 +15,7 @@ from ..module import VAE
 from ..networks import MLP
 from ..objectives import OBJECTIVES
 from ..posteriors import POSTERIORS
-from ..training import SeededInit, TensorBatches, VAENet
+from ..training import VALID_BATCH, SeededInit, TensorBatches, VAENet
 
 ARCHITECTURE = (
     "n_components",
@@ -53,7 +53,7 @@ def build_net(spec, n_features, scale, device, seed):
         "iterator_train": TensorBatches,
         "iterator_train__shuffle": True,
         "iterator_valid": TensorBatches,
-        "iterator_valid__batch_size": 4096,
+        "iterator_valid__batch_size": VALID_BATCH,
         "callbacks__keep_best__patience": spec["n_iter_no_change"],
         "callbacks__keep_best__tol": spec["tol"],
         "callbacks__keep_best__start": spec["kl_warmup"],

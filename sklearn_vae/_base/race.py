@@ -1,0 +1,152 @@
+r"""From the places where training may start to the one net that is kept.
+
+With rows held out, in order:
+
+1. **Race.** Each start is trained until the held-out loss no longer falls. The first start, the linear
+   model, is kept unless another does better on the held-out rows by more than two standard errors of
+   the difference, so that chance does not decide on small tables.
+2. **Cool.** The winner goes on at a fifth of the learning rate, and then at a fifth of that, each time
+   from its best weights until the held-out loss no longer falls.
+3. **Refit.** What was held out is not wasted: from the same start a fresh net goes the same way, epoch
+   by epoch, over all rows (Goodfellow et al. 2016, algorithm 7.2). Where no epoch helped, that is the
+   linear model of all rows. It is done for up to `FEW_ROWS` rows; with more of them a tenth hardly
+   changes anything.
+4. **Doubt.** The noise variance is raised by one standard error of the held-out mean squared error
+   (with noise per feature by one share for all, the median of the features' own). A density that expects too little noise loses without bound on rows farther out than it has seen; one
+   whose variance is r times too large loses D/2 (log r + 1/r - 1) nats, next to nothing where many
+   rows agree on it.
+
+With no rows held out the first start is trained, and that is all.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+
+from ..training import VAENet
+
+FEW_ROWS = 10_000
+STANDARD_ERRORS = 2
+COOLING = (0.2, 0.04)  # of the learning rate
+
+
+class Run(NamedTuple):
+    """A trained net and how it came to be.
+
+    Attributes
+    ----------
+    net : VAENet
+    start : callable
+        Where it started.
+    ways : list of list of (float, int)
+        The way to the best weights, for each training on the way: at what share of the learning rate
+        for how many epochs.
+    """
+
+    net: VAENet
+    start: Callable
+    ways: list
+
+
+def best_net(build, starts, x, x_valid, epochs, seeds):
+    """Train from each start and keep the best.
+
+    Parameters
+    ----------
+    build : callable
+        ``build() -> VAENet``, the same fresh net each time.
+    starts : list of callable
+        ``start(net, x, x_valid, train)`` takes a fresh net to where its training starts, with
+        ``train(net)`` on the way if need be.
+    x : Tensor of shape (n, n_features)
+        Rows to train on.
+    x_valid : Tensor of shape (n_valid, n_features) or None
+        Rows held out.
+    epochs : int
+        Epochs at most, each time that a net is trained.
+    seeds : sequence of 3 int
+        As for `VAENet.train_on`.
+
+    Returns
+    -------
+    net : VAENet
+        The trained net.
+    watched : VAENet
+        The net whose history and best loss are the fit's: the one trained with rows held out.
+    """
+    if x_valid is None:
+        net = _run(build, starts[0], x, None, epochs, seeds).net
+        return net, net
+    best, *others = (_run(build, start, x, x_valid, epochs, seeds) for start in starts)
+    for other in others:
+        if _clearly_better(other.net, best.net, x_valid):
+            best = other
+    _cool(best, x, x_valid, epochs, seeds)
+    few = len(x) + len(x_valid) <= FEW_ROWS
+    net = _over_all_rows(build, best, x, x_valid, seeds) if few else best.net
+    doubt = _doubt_of_noise(best.net.module_, x_valid)
+    if doubt:
+        likelihood = net.module_.likelihood
+        likelihood.start_noise((1 + doubt) * likelihood.noise_variance)
+    return net, best.net
+
+
+def _run(build, start, x, x_valid, epochs, seeds):
+    """Train a fresh net from one start."""
+    net, ways = build(), []
+
+    def train(net):
+        net.train_on(x, x_valid, epochs, seeds)
+        ways.append([(1.0, net.keep_best_.best_epoch_)])
+
+    start(net, x, x_valid, train)
+    train(net)
+    return Run(net, start, ways)
+
+
+def _cool(run, x, x_valid, epochs, seeds):
+    """Go on at smaller learning rates, within the epochs that are left, unless a callback ended the training."""
+    net, watch = run.net, run.net.keep_best_
+    for share in COOLING:
+        epochs -= watch.epochs_
+        if watch.stopped_ and epochs > 0:
+            net.fresh_optimizer(share)
+            net.train_on(x, x_valid, epochs, seeds)
+            run.ways[-1].append((share, watch.best_epoch_))
+
+
+def _over_all_rows(build, run, x, x_valid, seeds):
+    """A fresh net, taken the same way from the same start over all rows."""
+    net, ways, x_all = build(), iter(run.ways), torch.cat([x, x_valid])
+    net.watch_no_more()
+
+    def train(net):
+        for share, epochs in next(ways):
+            if share < 1:
+                net.fresh_optimizer(share)
+            net.train_on(x_all, x_valid, epochs, seeds)
+
+    run.start(net, x_all, x_valid, train)
+    train(net)
+    return net
+
+
+def _clearly_better(net, other, x):
+    """Whether `net` beats `other` on the rows of x by more than one standard error."""
+    gain = other.sample_losses(x) - net.sample_losses(x)
+    return bool(gain.mean() > STANDARD_ERRORS * _standard_error(gain))
+
+
+@torch.inference_mode()
+def _doubt_of_noise(module, x):
+    """One standard error of the noise variance's estimate on x, as a share of it; 0 where it is not learned."""
+    if not module.likelihood.learns_noise:
+        return 0.0
+    noise = module.likelihood.noise_variance
+    error = (x - module.decode(module.encode(x).mean).mean).square() / noise
+    return _standard_error(error if noise.ndim else error.mean(1)).median().item()
+
+
+def _standard_error(values):
+    return values.std(0) / len(values) ** 0.5
