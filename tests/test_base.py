@@ -156,7 +156,7 @@ def test_samples_have_the_moments_of_the_data(Estimator):
     assert (smooth.var(0) < X.var(0)).all()
 
 
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("seed", range(3))
 def test_sine_surface_on_defaults(Estimator, seed):
     """A curved surface, whose linear spectrum is flat: training must not collapse on it."""
     X = make_sine_sum(2000, noise=0.05, random_state=seed, surface=True)

@@ -6,8 +6,8 @@ import torch
 from scipy import stats
 
 from sklearn_vae.likelihoods import (
-    LOG_LIMIT,
     LIKELIHOODS,
+    LOG_LIMIT,
     Bernoulli,
     ContinuousBernoulli,
     Gaussian,

@@ -10,6 +10,11 @@ ENOUGH_TO_JUDGE, FEWEST_TO_JUDGE = 10, 5  # rows held out by early_stopping="aut
 CHUNK = 2**22  # numbers held at once, per layer, wherever rows are gone through in chunks
 
 
+def chunks(X, width=1):
+    """Slices of the rows of X of bounded size, where a row takes `width` numbers or its own."""
+    return gen_batches(len(X), max(1, CHUNK // max(width, X.shape[1])))
+
+
 def check_support(X, name, likelihood, feature_names):
     """Refuse values that the likelihood gives no probability.
 
@@ -18,13 +23,15 @@ def check_support(X, name, likelihood, feature_names):
     ValueError
         Naming the column, the row, the value and the remedy.
     """
-    bad = ~likelihood.supports(X)
-    if bad.any():
-        row, column = np.argwhere(bad)[0]
-        raise ValueError(
-            f"likelihood={name!r} takes values in {likelihood.support}, but column {feature_names[column]!r} of X "
-            f"has {X[row, column]} in row {row} ({bad.any(0).sum()} columns do not fit): {likelihood.remedy}."
-        )
+    for rows in chunks(X):
+        bad = ~likelihood.supports(X[rows])
+        if bad.any():
+            row, column = np.argwhere(bad)[0]
+            raise ValueError(
+                f"likelihood={name!r} takes values in {likelihood.support}, but column {feature_names[column]!r} of X "
+                f"has {X[rows][row, column]} in row {rows.start + row} ({bad.any(0).sum()} columns do not fit): "
+                f"{likelihood.remedy}."
+            )
 
 
 def scale_of(X, standardize):
@@ -33,7 +40,9 @@ def scale_of(X, standardize):
         return np.zeros(X.shape[1]), np.ones(X.shape[1])
     with np.errstate(over="ignore", invalid="ignore"), warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)
-        scaler = StandardScaler().fit(X)
+        scaler = StandardScaler()
+        for rows in chunks(X):
+            scaler.partial_fit(X[rows])
     return scaler.mean_, scaler.scale_
 
 
@@ -52,7 +61,7 @@ def rows_for_net(X, rows, mean, scale, feature_names):
         If a column overflows.
     """
     out = np.empty((len(rows), X.shape[1]), dtype=np.float32)
-    for chunk in gen_batches(len(rows), max(1, CHUNK // X.shape[1])):
+    for chunk in chunks(out):
         out[chunk] = scaled(X[rows[chunk]], mean, scale, np.float32)
     overflow = ~np.isfinite(out).all(axis=0)
     if overflow.any():

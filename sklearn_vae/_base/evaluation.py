@@ -12,7 +12,7 @@ from numbers import Integral
 import numpy as np
 import torch
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
-from sklearn.utils import Bunch, check_array, gen_batches
+from sklearn.utils import Bunch, check_array
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ..likelihoods import LIKELIHOODS
@@ -36,7 +36,7 @@ class Evaluation(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         Z : ndarray of shape (n_samples, n_components)
             E[z | x] under the approximate posterior.
         """
-        return self._evaluate(lambda module, x: module.encode(x).mean, self._ready(X), self._spec["n_components"])
+        return self._of_samples(lambda module, x: module.encode(x).mean, self._ready(X), self._spec["n_components"])
 
     def inverse_transform(self, Z):
         """The mean of p(x | z).
@@ -58,8 +58,7 @@ class Evaluation(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
                 f"{type(self).__name__}.inverse_transform takes Z of {self._spec['n_components']} components, "
                 f"as transform gives them, but Z has {Z.shape[1]} columns."
             )
-        X = self._evaluate(lambda module, z: module.decode(z).mean, Z, self.n_features_in_)
-        return (X * self.scale_ + self.mean_).astype(Z.dtype, copy=False)
+        return self._in_units_of_X(lambda module, z: module.decode(z).mean, Z)
 
     def sample(self, n_samples=1, random_state=None, *, noise=True):
         """Draw from the model: z from the prior N(0, I), then x from p(x | z).
@@ -89,7 +88,7 @@ class Evaluation(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
             p = module.decode(z)
             return torch.from_numpy(likelihood.draw(p, rng)) if noise else p.mean
 
-        return self._evaluate(draw, Z, self.n_features_in_) * self.scale_ + self.mean_
+        return self._in_units_of_X(draw, Z)
 
     def posterior(self, X, *, form="dense"):
         """The approximate posterior N(mean, L L^T) of z given each sample.
@@ -112,19 +111,19 @@ class Evaluation(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         if form not in ("dense", "own"):
             raise ValueError(f"posterior gives the covariance in the form 'dense' or 'own'; got form={form!r}.")
         x, d = self._ready(X), self._spec["n_components"]
-        mean = self._evaluate(lambda module, x: module.encode(x).mean, x, d)
+        mean = self._of_samples(lambda module, x: module.encode(x).mean, x, d)
         if form == "dense":
-            return mean, self._evaluate(lambda module, x: module.encode(x).covariance(), x, d, d, width=d * d)
+            return mean, self._of_samples(lambda module, x: module.encode(x).covariance(), x, d, d, width=d * d)
         with torch.inference_mode():
             module = self.net_.module_
             shapes = {
                 k: v.shape[1:] for k, v in module.encode(torch.zeros(1, x.shape[1]).to(self.device_)).own_form().items()
             }
-        own = {
-            name: self._evaluate(lambda module, x, name=name: module.encode(x).own_form()[name], x, *shape, width=d * d)
-            for name, shape in shapes.items()
-        }
-        return mean, own
+
+        def form_of(name, shape):
+            return self._of_samples(lambda module, x: module.encode(x).own_form()[name], x, *shape, width=d * d)
+
+        return mean, {name: form_of(name, shape) for name, shape in shapes.items()}
 
     def elbo(self, X, *, n_draws=64, split=False):
         """The evidence lower bound on log p(x) of each sample, at beta = 1.
@@ -150,7 +149,7 @@ class Evaluation(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         if not split:
             return bound
         d = self._spec["n_components"]
-        kl = self._evaluate(lambda module, x: module.encode(x).kl_per_component(), self._ready(X), d)
+        kl = self._of_samples(lambda module, x: module.encode(x).kl_per_component(), self._ready(X), d)
         total = kl.sum(axis=1)
         return Bunch(bound=bound, reconstruction=bound + total, kl=total, kl_per_component=kl)
 
@@ -200,13 +199,31 @@ class Evaluation(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         return getattr(self, "feature_names_in_", range(self.n_features_in_))
 
     def _ready(self, X):
-        """X as the fitted net takes it."""
+        """X, checked."""
         check_is_fitted(self)
-        X = self._checked(X)
-        return scaled(X, self.mean_, self.scale_, X.dtype)
+        return self._checked(X)
 
-    def _evaluate(self, function, x, *columns, width=1):
-        """``function(module, x)`` for chunks of x whose rows take `width` numbers; (n, *columns) comes out."""
+    def _of_samples(self, function, X, *columns, width=1):
+        """`_evaluate` for rows of X as the net takes them."""
+
+        def scale(x):
+            return scaled(x, self.mean_, self.scale_, x.dtype)
+
+        return self._evaluate(function, X, *columns, width=width, before=scale)
+
+    def _in_units_of_X(self, function, Z):
+        """`_evaluate` for a function that gives rows as the net takes them."""
+
+        def unscale(x):
+            return x * self.scale_ + self.mean_
+
+        return self._evaluate(function, Z, self.n_features_in_, after=unscale)
+
+    def _evaluate(self, function, x, *columns, width=1, before=None, after=None):
+        """``function(module, x)`` for chunks of x whose rows take `width` numbers; (n, *columns) comes out.
+
+        `before` and `after`, functions of arrays, are applied to what goes into it and comes out of it.
+        """
         dtype = torch.float32 if x.dtype == np.float32 or self.device_.type == "mps" else torch.float64
         module = self.net_.module_
         if dtype is not torch.float32:
@@ -214,16 +231,18 @@ class Evaluation(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         out = np.empty((len(x), *columns), dtype=x.dtype)
         width = max(width, self.n_features_in_, *self._spec["hidden_layer_sizes"])
         with torch.inference_mode():
-            for rows in gen_batches(len(x), max(1, data.CHUNK // width)):
-                out[rows] = function(module, torch.from_numpy(x[rows]).to(self.device_, dtype)).cpu().numpy()
+            for rows in data.chunks(x, width):
+                chunk = x[rows] if before is None else before(x[rows])
+                result = function(module, torch.from_numpy(chunk).to(self.device_, dtype)).cpu().numpy()
+                out[rows] = result if after is None else after(result)
         return out
 
     def _bound(self, X, n_draws, bound):
         """``bound(output, x)`` for each row, over `n_draws` fixed deviates, in X's units."""
-        x = self._ready(X)
+        X = self._ready(X)
         eps = fixed_deviates(n_draws, self._spec["n_components"])
 
         def of(module, x):
             return bound(module(x, eps.to(x.device, x.dtype)), x)
 
-        return self._evaluate(of, x, width=n_draws * self.n_features_in_) - self.net_.log_scale
+        return self._of_samples(of, X, width=n_draws * self.n_features_in_) - self.net_.log_scale

@@ -15,7 +15,7 @@ from sklearn.base import _fit_context
 
 from ..likelihoods import LIKELIHOODS
 from ..training import VAENet, load_net_state, net_state, resolve_device
-from .data import rows_for_net, scale_of, scaled, seed_from, split
+from .data import rows_for_net, scale_of, seed_from, split
 from .net import ARCHITECTURE, build_net, starting_points
 from .race import best_net
 
@@ -141,10 +141,9 @@ class Fitting:
 
     def _diagnose(self, X):
         """How much each component tells of a sample."""
-        rows = X[:: -(-len(X) // DIAGNOSED)]
-        x, d = scaled(rows, self.mean_, self.scale_, rows.dtype), self.n_components
-        self.kl_per_component_ = self._evaluate(lambda m, x: m.encode(x).kl_per_component(), x, d).mean(axis=0)
-        spread = self._evaluate(lambda m, x: m.encode(x).mean, x, d).var(axis=0)
+        rows, d = X[:: -(-len(X) // DIAGNOSED)], self.n_components
+        self.kl_per_component_ = self._of_samples(lambda m, x: m.encode(x).kl_per_component(), rows, d).mean(axis=0)
+        spread = self._of_samples(lambda m, x: m.encode(x).mean, rows, d).var(axis=0)
         order = np.argsort(-self.kl_per_component_, kind="stable")
         self.active_components_ = order[spread[order] > ACTIVE]
         self.n_active_components_ = len(self.active_components_)

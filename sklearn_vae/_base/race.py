@@ -12,9 +12,10 @@ With rows held out, in order:
    linear model of all rows. It is done for up to `FEW_ROWS` rows; with more of them a tenth hardly
    changes anything.
 4. **Doubt.** The noise variance is raised by one standard error of the held-out mean squared error
-   (with noise per feature by one share for all, the median of the features' own). A density that expects too little noise loses without bound on rows farther out than it has seen; one
-   whose variance is r times too large loses D/2 (log r + 1/r - 1) nats, next to nothing where many
-   rows agree on it.
+   (with noise per feature all by the same share, the median of the features' own). A density that
+   expects too little noise loses without bound on rows farther out than it has seen; one whose
+   variance is r times too large loses D/2 (log r + 1/r - 1) nats, next to nothing where many rows
+   agree on it.
 
 With no rows held out the first start is trained, and that is all.
 """

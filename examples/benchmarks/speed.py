@@ -1,0 +1,206 @@
+"""Time per training step beside a hand-written loop and stock skorch, side by side in one run.
+
+All train the same network on the same batches with AdamW: encoder and decoder with one or two hidden layers and a
+linear path beside them, a posterior with a variance per component, shared Gaussian noise. The hand-written loop is what
+a good engineer would write: the data on the device, one permutation an epoch, a fused optimizer, the loss read once an
+epoch, the bound spelled out. It starts from the same weights and draws the same numbers, so its losses have to be the
+same. Stock skorch is `skorch.NeuralNet` with its own data loading and history around the same module and objective,
+with the same fused optimizer.
+
+Runs of all are interleaved, and the figures are medians over them of time per step; ratios are what counts, since
+machines are noisy.
+
+Run as ``python examples/benchmarks/speed.py --out examples/benchmarks/speed.txt``, on a machine that does nothing else.
+"""
+
+import argparse
+import copy
+import math
+import os
+import platform
+import time
+from functools import partial
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import numpy as np
+import skorch
+import torch
+from torch.utils.data import TensorDataset
+
+from sklearn_vae import RhoVAETransformer, VAETransformer
+from sklearn_vae._base.net import build_net
+
+NETWORKS = {
+    "64-128-8": (64, (128,), 8, 128),
+    "784-400-10": (784, (400,), 10, 128),
+    "100-256-256-32": (100, (256, 256), 32, 1024),
+}
+SEEDS = (1, 2, 3)
+LEARNING_RATE = 1e-3
+EPOCHS = 5
+
+
+def lean_net(n_features, hidden, d, batch, estimator=VAETransformer, **params):
+    """What an estimator trains, freshly initialised."""
+    params = {"hidden_layer_sizes": hidden, "batch_size": batch, "learning_rate_init": LEARNING_RATE, **params}
+    spec = estimator(d, **params).get_params(deep=False)
+    return build_net(spec, n_features, np.ones(n_features), torch.device("cpu"), seed=0)
+
+
+def time_lean(net, x, epochs):
+    """Train by the package's own path."""
+    start = time.perf_counter()
+    net.watch_no_more()
+    net.train_on(x, None, epochs, SEEDS)
+    return time.perf_counter() - start, [epoch["train_loss"] for epoch in net.history]
+
+
+def time_by_hand(net, x, epochs):
+    """Train by a hand-written loop."""
+    module = copy.deepcopy(net.module_)
+    encoder, decoder, log_noise = module.encoder, module.decoder, module.likelihood.log_variance
+    d, batch, D = net.module__n_components, net.batch_size, x.shape[1]
+    start = time.perf_counter()
+    optimizer = torch.optim.AdamW(module.parameters(), lr=LEARNING_RATE, fused=True, weight_decay=0)
+    shuffle, noise = torch.Generator().manual_seed(SEEDS[0]), torch.Generator().manual_seed(SEEDS[1])
+    losses = []
+    for _ in range(epochs):
+        order = torch.randperm(len(x), generator=shuffle)
+        total = torch.zeros(())
+        for rows in order.split(batch):
+            xb = x[rows]
+            mu, log_variance = encoder(xb).split(d, 1)
+            log_variance = 30 * torch.tanh(log_variance / 30)
+            z = mu + torch.exp(0.5 * log_variance) * torch.randn(mu.shape, generator=noise)
+            log_sigma2 = 30 * torch.tanh(log_noise / 30)
+            squared = (xb - decoder(z)).square().sum()
+            kl = 0.5 * (mu.square() + torch.exp(log_variance) - 1 - log_variance).sum()
+            n = len(xb)
+            loss = (0.5 * squared * torch.exp(-log_sigma2) + kl) / n + 0.5 * D * (log_sigma2 + math.log(2 * math.pi))
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            total += loss.detach() * n
+        losses.append(total.item() / len(x))
+    return time.perf_counter() - start, losses
+
+
+class Objective(torch.nn.Module):
+    """The package's objective as skorch's criterion takes it."""
+
+    def forward(self, output, x):
+        """Loss of a batch."""
+        return -(output.p.log_prob(x).sum(-1).mean(0) - output.q.kl()).mean()
+
+
+class WithDraws(torch.nn.Module):
+    """A module that draws its own deviates."""
+
+    def __init__(self, module):
+        super().__init__()
+        self.module = module
+
+    def forward(self, x):
+        """Everything that the objective needs."""
+        return self.module(x, torch.randn(1, len(x), self.module.n_components))
+
+
+def time_stock(net, x, epochs):
+    """Train by skorch as it comes."""
+    stock = skorch.NeuralNet(
+        WithDraws(copy.deepcopy(net.module_)),
+        Objective(),
+        optimizer=torch.optim.AdamW,
+        optimizer__fused=True,
+        optimizer__weight_decay=0,
+        lr=LEARNING_RATE,
+        batch_size=net.batch_size,
+        max_epochs=epochs,
+        train_split=None,
+        iterator_train__shuffle=True,
+        verbose=0,
+    ).initialize()
+    start = time.perf_counter()
+    stock.partial_fit(TensorDataset(x, x))
+    return time.perf_counter() - start, None
+
+
+def medians(run, repeats):
+    """Median time of each of several functions, interleaved after a first round that does not count."""
+    times = {name: [] for name in run}
+    for i in range(repeats + 1):
+        for name, function in run.items():
+            seconds = function()
+            if i:
+                times[name].append(seconds)
+    return {name: float(np.median(values)) for name, values in times.items()}
+
+
+def steps(networks, repeats):
+    """Table of the time per step of each way to train, and how far the losses are from those of the loop by hand."""
+    yield (
+        f"{'network':16}{'batch':>6}{'by hand, ms/step':>18}{'package':>9}{'stock skorch':>14}"
+        f"{'largest relative difference of losses':>39}"
+    )
+    for name, (D, hidden, d, batch) in networks.items():
+        x = torch.randn(20 * batch, D, generator=torch.Generator().manual_seed(0))
+        fresh = partial(lean_net, D, hidden, d, batch)
+        by_hand, lean = time_by_hand(fresh(), x, EPOCHS)[1], time_lean(fresh(), x, EPOCHS)[1]
+        difference = np.abs(np.array(by_hand) / lean - 1).max()
+        ways = {"hand": time_by_hand, "package": time_lean, "stock": time_stock}
+        t = medians({way: partial(timed, function, fresh, x) for way, function in ways.items()}, repeats)
+        yield (
+            f"{name:16}{batch:6}{t['hand'] * 1000 / (20 * EPOCHS):18.3f}{t['package'] / t['hand']:9.2f}"
+            f"{t['stock'] / t['hand']:14.2f}{difference:39.1e}"
+        )
+
+
+def posteriors(repeats):
+    """Table of the time per step of other posteriors beside the diagonal one."""
+    dims = (8, 32, 64, 256)
+    x = torch.randn(20 * 128, 784, generator=torch.Generator().manual_seed(0))
+    ratios = {"ar1": [], "full": []}
+    for d in dims:
+        kinds = {"diag": {}, "ar1": {"estimator": RhoVAETransformer}}
+        if d <= 32:
+            kinds["full"] = {"covariance_type": "full"}
+        fresh = {kind: partial(lean_net, 784, (400,), d, 128, **params) for kind, params in kinds.items()}
+        t = medians({kind: partial(timed, time_lean, make, x) for kind, make in fresh.items()}, repeats)
+        for kind, values in ratios.items():
+            values.append(f"{t[kind] / t['diag']:.2f}" if kind in t else "-")
+    yield f"{'posterior, at 784-400-d, batch 128':36}" + "".join(f"{f'd = {d}':>9}" for d in dims)
+    for kind, values in ratios.items():
+        yield f"{kind + ' beside diag':36}" + "".join(f"{value:>9}" for value in values)
+
+
+def timed(function, fresh, x):
+    """Run a way to train on a fresh net."""
+    return function(fresh(), x, EPOCHS)[0]
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--repeats", type=int, default=11)
+    parser.add_argument("--out", help="file to write to; the screen if not given")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    lines = [
+        f"Command: python examples/benchmarks/speed.py --repeats {options.repeats}",
+        f"Versions: Python {platform.python_version()}, torch {torch.__version__}, skorch {skorch.__version__}; CPU, "
+        f"{torch.get_num_threads()} thread, medians of {options.repeats} interleaved runs of {20 * EPOCHS} steps",
+        "",
+        *steps(NETWORKS, options.repeats),
+        "",
+        *posteriors(options.repeats),
+    ]
+    text = "\n".join(lines) + "\n"
+    if options.out:
+        with open(options.out, "w", encoding="utf-8") as file:
+            file.write(text)
+    else:
+        print(text)
+
+
+if __name__ == "__main__":
+    main()

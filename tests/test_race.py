@@ -1,0 +1,95 @@
+"""From the starts to the net that is kept: what is held out, who wins, and what the held-out rows say of the noise."""
+
+import numpy as np
+import pytest
+import torch
+from sklearn.datasets import load_breast_cancer, load_diabetes
+from sklearn.decomposition import PCA
+from sklearn.preprocessing import StandardScaler
+
+from sklearn_vae import VAETransformer
+from sklearn_vae._base.data import split
+from sklearn_vae._base.race import _clearly_better, _doubt_of_noise
+
+X_DIABETES = load_diabetes().data
+
+
+@pytest.mark.parametrize(("n", "held_out"), [(5, 0), (19, 0), (20, 5), (39, 9), (40, 10), (100, 10), (1000, 100)])
+def test_rows_held_out(n, held_out):
+    train, valid = split(n, "auto", 0.1, seed=0)
+    assert (0 if valid is None else len(valid)) == held_out
+    np.testing.assert_array_equal(np.sort(np.concatenate([train, [] if valid is None else valid])), np.arange(n))
+
+
+class Scored:
+    """A net of which only the losses are known."""
+
+    def __init__(self, losses):
+        self.losses = torch.as_tensor(losses)
+
+    def sample_losses(self, x):
+        return self.losses
+
+
+@pytest.mark.parametrize(("gain", "better"), [(-1.0, False), (0.0, False), (0.015, False), (0.025, True), (1.0, True)])
+def test_a_second_start_has_to_be_better_by_two_standard_errors(gain, better):
+    """Of 100 differences with standard deviation 0.1 the mean has a standard error of 0.01."""
+    noise = np.random.RandomState(0).standard_normal(100)
+    noise = (noise - noise.mean()) / noise.std(ddof=1)
+    assert _clearly_better(Scored(np.zeros(100)), Scored(gain + 0.1 * noise), None) is better
+
+
+def test_where_no_epoch_helps_the_result_is_the_linear_model_of_all_rows(Estimator):
+    X = StandardScaler().fit_transform(X_DIABETES)
+    estimator = Estimator(2, learning_rate_init=1e-12, random_state=0).fit(X)
+    pca = PCA(2).fit(X)
+    shrink = 1 - pca.noise_variance_ / pca.explained_variance_
+    np.testing.assert_allclose(
+        estimator.inverse_transform(estimator.transform(X)),
+        pca.inverse_transform(shrink * pca.transform(X)),
+        atol=1e-4,
+    )
+    raised = estimator.noise_variance_ / pca.noise_variance_
+    np.testing.assert_allclose(raised, raised[0])
+    assert 1 < raised[0] < 1.2
+
+
+def test_curves_are_those_of_the_training_with_rows_held_out(Estimator):
+    estimator = Estimator(2, max_iter=20, random_state=0).fit(X_DIABETES)
+    assert len(estimator.validation_loss_curve_) == estimator.n_iter_ == len(estimator.loss_curve_)
+    before = estimator.loss_curve_
+    estimator.set_params(max_iter=3, warm_start=True).fit(X_DIABETES)
+    assert estimator.loss_curve_[: len(before)] == before
+    assert len(before) < estimator.n_iter_ <= len(before) + 3
+
+
+@pytest.mark.parametrize("max_iter", [1, 30, 60])
+def test_cooling_stays_within_the_epochs_allowed(Estimator, max_iter):
+    estimator = Estimator(2, max_iter=max_iter, n_iter_no_change=5, random_state=0).fit(X_DIABETES)
+    assert estimator.n_iter_ <= max_iter
+    assert estimator.best_loss_ <= min(estimator.validation_loss_curve_)
+
+
+@pytest.mark.parametrize("noise", ["shared", "per_feature", "heteroscedastic", 0.5])
+def test_doubt_of_the_noise(noise):
+    model = VAETransformer(2, noise_variance=noise, standardize=False, max_iter=3, random_state=0).fit(X_DIABETES)
+    doubt = _doubt_of_noise(model.net_.module_, torch.from_numpy(X_DIABETES).float())
+    if noise not in ("shared", "per_feature"):
+        assert doubt == 0
+        return
+    errors = (X_DIABETES - model.inverse_transform(model.transform(X_DIABETES))) ** 2 / model.noise_variance_
+    if noise == "shared":
+        errors = errors.mean(axis=1, keepdims=True)
+    expected = np.sort(errors.std(axis=0, ddof=1) / len(errors) ** 0.5)
+    assert doubt == pytest.approx(expected[(len(expected) - 1) // 2], rel=1e-3)
+
+
+def test_raw_units_make_no_difference(Estimator):
+    """Columns of scales from 1e-6 to 1e6: the score is that on data standardised outside, after the Jacobian."""
+    X = load_breast_cancer().data[:, :9]
+    scaler = StandardScaler().fit(X)
+    raw = 10.0 ** np.array([-6, -4, -3, -1, 0, 1, 3, 4, 6]) * scaler.transform(X)
+    params = {"n_components": 2, "hidden_layer_sizes": (32,), "max_iter": 40, "random_state": 0}
+    inside, outside = Estimator(**params).fit(raw), Estimator(**params).fit(scaler.transform(X))
+    jacobian = np.log(raw.std(axis=0)).sum()
+    assert inside.score(raw) + jacobian == pytest.approx(outside.score(scaler.transform(X)), abs=0.05)
