@@ -63,7 +63,8 @@ PARAMETERS = """
 
     init : {"auto", "random"}, default="auto"
         Where training starts: "auto" at the maximum-likelihood linear model where there is one
-        (Gaussian likelihood, no custom network), in the basis that suits `covariance_type`.
+        (Gaussian likelihood), in the basis that suits `covariance_type`; for other likelihoods at
+        the mean of each feature. Custom networks start as they are drawn.
 
     standardize : bool, default=True
         Whether features are centred and scaled inside, where the likelihood allows it (Gaussian).

@@ -96,6 +96,10 @@ class Likelihood(nn.Module):
         """Draws of p(x | z), one per element of p."""
         raise NotImplementedError
 
+    def of_mean(self, mean: Tensor) -> Tensor:
+        """The decoder's numbers that give about this mean (n_features,), where a linear model cannot be the start."""
+        raise NotImplementedError
+
 
 class Gaussian(Likelihood):
     """N(mean, sigma^2).
@@ -176,6 +180,9 @@ class Bernoulli(Likelihood):
     @staticmethod
     def supports(X):
         return (X >= 0) & (X <= 1)
+
+    def of_mean(self, mean):
+        return torch.logit(mean, eps=0.01)
 
     def forward(self, numbers):
         return BernoulliDistribution(logits=numbers, validate_args=False)
@@ -258,6 +265,9 @@ class Count(Likelihood):
     @staticmethod
     def supports(X):
         return (X >= 0) & (np.floor(X) == X)
+
+    def of_mean(self, mean):
+        return unbounded(torch.log(mean.clamp(min=0.01)))
 
     def encode(self, x):
         return torch.log1p(x)

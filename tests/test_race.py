@@ -93,3 +93,20 @@ def test_raw_units_make_no_difference(Estimator):
     inside, outside = Estimator(**params).fit(raw), Estimator(**params).fit(scaler.transform(X))
     jacobian = np.log(raw.std(axis=0)).sum()
     assert inside.score(raw) + jacobian == pytest.approx(outside.score(scaler.transform(X)), abs=0.05)
+
+
+@pytest.mark.parametrize("likelihood", ["bernoulli", "continuous_bernoulli", "poisson", "negative_binomial"])
+def test_other_likelihoods_start_at_the_mean(likelihood):
+    rng = np.random.RandomState(0)
+    X = (
+        rng.binomial(1, [0.1, 0.5, 0.8], (200, 3))
+        if "bernoulli" in likelihood
+        else rng.poisson([1, 30, 1000], (200, 3))
+    )
+    params = {"likelihood": likelihood, "learning_rate_init": 1e-12, "max_iter": 1, "hidden_layer_sizes": ()}
+    module = VAETransformer(2, random_state=0, **params).fit(X).net_.module_
+    start = module.decode(torch.zeros(1, 2)).mean[0].detach()
+    if likelihood == "continuous_bernoulli":  # whose mean is nearer to a half than the logit says
+        assert ((start - 0.5) * (torch.from_numpy(X.mean(0)) - 0.5) >= 0).all()
+    else:
+        np.testing.assert_allclose(start, X.mean(0), rtol=1e-3)

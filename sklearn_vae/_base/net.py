@@ -119,8 +119,14 @@ def starting_points(spec, scale, seed):
         _linear_start.release_noise(net.module_, x_valid)
         net.start_over()
 
+    def at_the_mean(net, x, x_valid, train):
+        with torch.no_grad():
+            net.module_.decoder.linear.bias.copy_(net.module_.likelihood.of_mean(x.mean(0)))
+
     has_linear_path = spec["encoder"] is None and spec["decoder"] is None
-    if spec["init"] == "random" or not has_linear_path or not LIKELIHOODS[spec["likelihood"]].rescales:
+    if spec["init"] == "random" or not has_linear_path:
         return [as_drawn]
+    if not LIKELIHOODS[spec["likelihood"]].rescales:
+        return [at_the_mean]
     can_bend = len(spec["hidden_layer_sizes"]) and spec["noise_variance"] in ("shared", "per_feature")
     return [linear, sharp] if can_bend else [linear]
