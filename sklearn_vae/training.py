@@ -112,6 +112,8 @@ class Rows(Dataset):
     Parameters
     ----------
     x : Tensor of shape (n, n_features)
+        Or anything that gives tensors for slices and tensors of indices. If reading neighbours together
+        is what it likes, it says so by an attribute `block`, the number of them.
     """
 
     def __init__(self, x):
@@ -126,6 +128,15 @@ class Rows(Dataset):
 
     def __getitems__(self, indices):
         return list(zip(*self[torch.as_tensor(indices)], strict=True))
+
+    def shuffled(self, generator):
+        """Indices of all rows in random order; of blocks in random order, a few of them shuffled together."""
+        block = getattr(self.x, "block", None)
+        if block is None:
+            return torch.randperm(len(self), generator=generator).to(self.x.device)
+        blocks = torch.arange(len(self)).split(block)
+        order = torch.cat([blocks[i] for i in torch.randperm(len(blocks), generator=generator)])
+        return torch.cat([part[torch.randperm(len(part), generator=generator)] for part in order.split(16 * block)])
 
 
 class TensorBatches(DataLoader):
@@ -146,7 +157,7 @@ class TensorBatches(DataLoader):
 
     def __iter__(self):
         x = self.dataset.x
-        order = torch.randperm(len(x), generator=self.generator).to(x.device) if self.shuffle else None
+        order = self.dataset.shuffled(self.generator) if self.shuffle else None
         for start, stop in zip(self.bounds[:-1], self.bounds[1:], strict=True):
             batch = x[start:stop] if order is None else x[order[start:stop]]
             yield batch, batch

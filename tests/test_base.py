@@ -19,6 +19,7 @@ from sklearn.exceptions import NotFittedError
 from sklearn.metrics import r2_score
 
 from sklearn_vae.datasets import make_sine_sum
+from sklearn_vae.training import Rows
 
 X_IRIS = load_iris().data
 OUTPUTS = ("transform", "score_samples", "elbo")
@@ -550,3 +551,44 @@ def test_accelerator_agrees_with_the_cpu(Estimator, accelerator):
     assert there.score(X) == pytest.approx(here.score(X), abs=0.3)
     carried = pickle.loads(pickle.dumps(there))
     np.testing.assert_array_equal(carried.transform(X), there.transform(X))
+
+
+# --- large data -----------------------------------------------------------------------------------
+
+
+def test_a_memory_map_is_trained_from_where_it_is(Estimator, tmp_path, monkeypatch):
+    """Not loaded as a whole, the same rows held out, and as good as from memory."""
+    X = np.tile(X_IRIS, (10, 1)).astype(np.float32)
+    np.save(tmp_path / "X.npy", X)
+    on_disk = np.load(tmp_path / "X.npy", mmap_mode="r")
+    params = {"max_iter": 10, "early_stopping": True}
+    here = quick(Estimator, **params).fit(X)
+    assert_same_outputs(quick(Estimator, **params).fit(on_disk), here)  # small enough to be loaded
+    monkeypatch.setattr("sklearn_vae._base.data.IN_MEMORY", 0)
+    monkeypatch.setattr("sklearn_vae._base.data.RowsOnDisk.block", 16)
+    monkeypatch.setattr("sklearn_vae._base.race.FEW_ROWS", 0)
+    sizes = []
+    monkeypatch.setattr("sklearn_vae._base.data.rows_for_net", record_sizes(sizes))
+    there = quick(Estimator, **params).fit(on_disk)
+    assert sizes.count(128) > 100  # batches, each read when its turn comes
+    assert there.score(X) == pytest.approx(quick(Estimator, **params).fit(X).score(X), abs=0.2)
+
+
+def record_sizes(sizes):
+    from sklearn_vae._base.data import rows_for_net
+
+    def recorded(X, rows, *scaling):
+        sizes.append(len(rows))
+        return rows_for_net(X, rows, *scaling)
+
+    return recorded
+
+
+@pytest.mark.parametrize("n", [1, 5, 64, 1000])
+def test_shuffling_in_blocks_leaves_no_row_out(n):
+    class Blocks(torch.Tensor):
+        block = 4
+
+    order = Rows(torch.arange(n).as_subclass(Blocks)).shuffled(torch.Generator().manual_seed(0))
+    np.testing.assert_array_equal(np.sort(order.as_subclass(torch.Tensor).numpy()), np.arange(n))
+    assert n < 64 or (order[:64].diff() != 1).float().mean() > 0.5

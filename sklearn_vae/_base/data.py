@@ -1,12 +1,14 @@
-"""Data on their way in: what the likelihood allows, the units of the net, the rows held out, the seeds."""
+"""Data on their way in: what the likelihood allows, the net's units, what stays on disk, the rows held out, seeds."""
 
 import warnings
 
 import numpy as np
+import torch
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import check_random_state, gen_batches
 
 ENOUGH_TO_JUDGE, FEWEST_TO_JUDGE = 10, 5  # rows held out by early_stopping="auto"
+IN_MEMORY = 2**30  # bytes of a memory map that are loaded rather than read again each epoch
 CHUNK = 2**22  # numbers held at once, per layer, wherever rows are gone through in chunks
 
 
@@ -70,6 +72,52 @@ def rows_for_net(X, rows, mean, scale, feature_names):
             "in which the net is trained. Take its logarithm, or divide it by a constant."
         )
     return out
+
+
+class RowsOnDisk:
+    """Rows of an array that is not to be held in memory, scaled and sent to the device as they are asked for.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n_samples, n_features)
+        A memory map, or data that do not fit on the device.
+    rows : ndarray of shape (n,)
+        Indices of the rows that this stands for.
+    mean, scale : ndarray of shape (n_features,)
+    feature_names : sequence of str
+    device : torch.device
+    """
+
+    block = 4096
+
+    def __init__(self, X, rows, mean, scale, feature_names, device):
+        self.X, self.rows, self.device = X, np.sort(rows), device
+        self.scaling = mean, scale, feature_names
+
+    def __len__(self):
+        return len(self.rows)
+
+    def __getitem__(self, index):
+        rows = self.rows[index.numpy() if isinstance(index, torch.Tensor) else index]
+        x = torch.from_numpy(rows_for_net(self.X, rows, *self.scaling))
+        return x.pin_memory().to(self.device, non_blocking=True) if self.device.type == "cuda" else x.to(self.device)
+
+
+def is_too_large(X, device):
+    """Whether a float32 copy of X is to be avoided: more than fits on the GPU, or a large memory map."""
+    size = 4 * X.size
+    if device.type == "cuda" and size > 0.8 * torch.cuda.mem_get_info(device)[0]:
+        return True
+    while isinstance(X, np.ndarray):
+        if isinstance(X, np.memmap):
+            return size > IN_MEMORY
+        X = X.base
+    return False
+
+
+def thinned(x, n):
+    """Every k-th row of x, about n of them at most."""
+    return x[:: -(-len(x) // n)]
 
 
 def split(n, early_stopping, validation_fraction, seed):

@@ -15,7 +15,7 @@ from sklearn.base import _fit_context
 
 from ..likelihoods import LIKELIHOODS
 from ..training import VAENet, load_net_state, net_state, resolve_device
-from .data import rows_for_net, scale_of, seed_from, split
+from .data import RowsOnDisk, is_too_large, rows_for_net, scale_of, seed_from, split, thinned
 from .net import ARCHITECTURE, build_net, starting_points
 from .race import best_net
 
@@ -103,7 +103,7 @@ class Fitting:
         seeds = np.random.SeedSequence([seed, epochs_before]).generate_state(6).tolist()
         spec, device = self.get_params(deep=False), resolve_device(self.device)
         train, valid = split(len(X), early_stopping, self.validation_fraction, seeds[0])
-        x, x_valid = (self._tensor(X, rows, device) for rows in (train, valid))
+        x, x_valid = (self._rows(X, rows, device) for rows in (train, valid))
 
         def build():
             return build_net(spec, X.shape[1], self.scale_, device, seeds[1])
@@ -116,10 +116,14 @@ class Fitting:
         self._take(*best_net(build, starts, x, x_valid, epochs, seeds[3:]), spec, seed)
         self._diagnose(X)
 
-    def _tensor(self, X, rows, device):
+    def _rows(self, X, rows, device):
+        """Rows of X as the net takes them, on the device."""
         if rows is None:
             return None
-        return torch.from_numpy(rows_for_net(X, rows, self.mean_, self.scale_, self._feature_names())).to(device)
+        scaling = self.mean_, self.scale_, self._feature_names()
+        if is_too_large(X, device):
+            return RowsOnDisk(X, rows, *scaling, device)
+        return torch.from_numpy(rows_for_net(X, rows, *scaling)).to(device)
 
     def _take(self, net, watched, spec, seed):
         """Let a trained net become the fitted model, with the history of the one that was watched."""
@@ -141,7 +145,7 @@ class Fitting:
 
     def _diagnose(self, X):
         """How much each component tells of a sample."""
-        rows, d = X[:: -(-len(X) // DIAGNOSED)], self.n_components
+        rows, d = thinned(X, DIAGNOSED), self.n_components
         self.kl_per_component_ = self._of_samples(lambda m, x: m.encode(x).kl_per_component(), rows, d).mean(axis=0)
         spread = self._of_samples(lambda m, x: m.encode(x).mean, rows, d).var(axis=0)
         order = np.argsort(-self.kl_per_component_, kind="stable")

@@ -16,6 +16,7 @@ from ..networks import MLP
 from ..objectives import OBJECTIVES
 from ..posteriors import POSTERIORS
 from ..training import VALID_BATCH, SeededInit, TensorBatches, VAENet
+from .data import thinned
 
 ARCHITECTURE = (
     "n_components",
@@ -28,6 +29,8 @@ ARCHITECTURE = (
     "covariance_type",
 )
 BATCH_SIZE = 128
+SAMPLED = 100_000  # rows at most, from which a linear model is found
+JUDGED = 10_000  # held-out rows at most, by which starts and noise are judged
 
 
 def build_net(spec, n_features, scale, device, seed):
@@ -103,25 +106,28 @@ def starting_points(spec, scale, seed):
         The start that every fit takes, and then those that need rows held out to compete.
     """
 
+    def sample(x):
+        return thinned(x, SAMPLED).cpu().numpy()
+
     def as_drawn(net, x, x_valid, train):
         pass
 
     def linear(net, x, x_valid, train):
-        model = _linear_start.linear_model(x.cpu().numpy(), spec["n_components"], _noise(spec, scale), seed)
+        model = _linear_start.linear_model(sample(x), spec["n_components"], _noise(spec, scale), seed)
         _linear_start.start_at(net.module_, model)
 
     def sharp(net, x, x_valid, train):
-        model = _linear_start.sharp_model(x.cpu().numpy(), spec["n_components"], seed)
+        model = _linear_start.sharp_model(sample(x), spec["n_components"], seed)
         _linear_start.start_at(net.module_, model)
         net.module_.likelihood.requires_grad_(False)
         train(net)
         net.module_.likelihood.requires_grad_(True)
-        _linear_start.release_noise(net.module_, x_valid)
+        _linear_start.release_noise(net.module_, thinned(x_valid, JUDGED))
         net.start_over()
 
     def at_the_mean(net, x, x_valid, train):
         with torch.no_grad():
-            net.module_.decoder.linear.bias.copy_(net.module_.likelihood.of_mean(x.mean(0)))
+            net.module_.decoder.linear.bias.copy_(net.module_.likelihood.of_mean(thinned(x, SAMPLED).mean(0)))
 
     has_linear_path = spec["encoder"] is None and spec["decoder"] is None
     if spec["init"] == "random" or not has_linear_path:

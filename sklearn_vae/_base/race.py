@@ -26,6 +26,8 @@ from typing import NamedTuple
 import torch
 
 from ..training import VAENet
+from .data import thinned
+from .net import JUDGED
 
 FEW_ROWS = 10_000
 STANDARD_ERRORS = 2
@@ -79,14 +81,15 @@ def best_net(build, starts, x, x_valid, epochs, seeds):
     if x_valid is None:
         net = _run(build, starts[0], x, None, epochs, seeds).net
         return net, net
+    judges = thinned(x_valid, JUDGED)
     best, *others = (_run(build, start, x, x_valid, epochs, seeds) for start in starts)
     for other in others:
-        if _clearly_better(other.net, best.net, x_valid):
+        if _clearly_better(other.net, best.net, judges):
             best = other
     _cool(best, x, x_valid, epochs, seeds)
     few = len(x) + len(x_valid) <= FEW_ROWS
     net = _over_all_rows(build, best, x, x_valid, seeds) if few else best.net
-    doubt = _doubt_of_noise(best.net.module_, x_valid)
+    doubt = _doubt_of_noise(best.net.module_, judges)
     if doubt:
         likelihood = net.module_.likelihood
         likelihood.start_noise((1 + doubt) * likelihood.noise_variance)

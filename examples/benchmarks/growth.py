@@ -1,0 +1,116 @@
+"""How the time of a fit grows with the number of rows, of features and of components.
+
+1. Defaults on the first n rows of a shuffled real table (shuttle, 9 integer columns): seconds, epochs, and the share of
+   the linear models from which training starts.
+2. Defaults on 2000 digits of 28 x 28 pixels, of which every k-th is taken.
+3. Two epochs without rows held out, normal data of 100 features, up to a million rows; the slope is that of
+   log seconds over log n, from the line above.
+
+Run as ``python examples/benchmarks/growth.py --out examples/benchmarks/growth.txt``, on a machine that does nothing
+else.
+"""
+
+import argparse
+import os
+import platform
+import time
+import warnings
+from unittest.mock import patch
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import numpy as np
+import sklearn
+import torch
+from tables import load_tables
+
+from sklearn_vae import VAETransformer, _linear_start
+
+
+class Stopwatch:
+    """Sums the time spent in a function."""
+
+    def __init__(self, function):
+        self.function, self.seconds = function, 0.0
+
+    def __call__(self, *args):
+        start = time.perf_counter()
+        try:
+            return self.function(*args)
+        finally:
+            self.seconds += time.perf_counter() - start
+
+
+def timed_fit(X, **params):
+    """Seconds, epochs and the seconds spent on linear models."""
+    linear, sharp = Stopwatch(_linear_start.linear_model), Stopwatch(_linear_start.sharp_model)
+    with patch.object(_linear_start, "linear_model", linear), patch.object(_linear_start, "sharp_model", sharp):
+        start = time.perf_counter()
+        model = VAETransformer(random_state=0, **params).fit(X)
+        seconds = time.perf_counter() - start
+    return seconds, model.n_iter_, linear.seconds + sharp.seconds
+
+
+def on_rows(sizes):
+    """Defaults on ever more rows."""
+    X, _ = load_tables("shuttle")["shuttle"]
+    X = X[np.random.RandomState(0).permutation(len(X))]
+    yield f"{'rows of shuttle':24}{'d':>4}{'seconds':>10}{'epochs':>8}{'linear models':>15}"
+    for n in sizes:
+        for d in (2, 8):
+            seconds, epochs, linear = timed_fit(X[:n], n_components=d)
+            yield f"{len(X[:n]):24}{d:4}{seconds:10.1f}{epochs:8}{linear / seconds:15.1%}"
+
+
+def on_features(steps):
+    """Defaults on ever more features."""
+    X, _ = load_tables("mnist")["mnist"]
+    X = X[np.random.RandomState(0).permutation(len(X))[:2000]]
+    yield f"{'pixels of digits':24}{'d':>4}{'seconds':>10}{'epochs':>8}{'linear models':>15}"
+    for step in steps:
+        for d in (2, 8):
+            seconds, epochs, linear = timed_fit(X[:, ::step], n_components=d)
+            yield f"{X[:, ::step].shape[1]:24}{d:4}{seconds:10.1f}{epochs:8}{linear / seconds:15.1%}"
+
+
+def two_epochs(sizes):
+    """Two epochs on ever more rows."""
+    yield f"{'rows, two epochs':24}{'d':>4}{'seconds':>10}{'slope':>8}"
+    for d in (8, 32):
+        before = None
+        for n in sizes:
+            X = np.random.RandomState(0).standard_normal((n, 100)).astype(np.float32)
+            seconds = timed_fit(X, n_components=d, max_iter=2, early_stopping=False)[0]
+            slope = np.log(seconds / before[1]) / np.log(n / before[0]) if before else np.nan
+            before = n, seconds
+            yield f"{n:24}{d:4}{seconds:10.2f}{slope:8.2f}"
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--out", help="file to write to; the screen if not given")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    warnings.simplefilter("ignore")
+    timed_fit(np.random.RandomState(0).standard_normal((200, 5)), max_iter=2)  # what is paid once
+    lines = [
+        "Command: python examples/benchmarks/growth.py",
+        f"Versions: Python {platform.python_version()}, torch {torch.__version__}, scikit-learn {sklearn.__version__}; "
+        "CPU, 1 thread",
+        "",
+        *on_rows((250, 1000, 4000, 16_000, 58_000)),
+        "",
+        *on_features((28, 7, 2, 1)),
+        "",
+        *two_epochs((1000, 10_000, 100_000, 1_000_000)),
+    ]
+    text = "\n".join(lines) + "\n"
+    if options.out:
+        with open(options.out, "w", encoding="utf-8") as file:
+            file.write(text)
+    else:
+        print(text)
+
+
+if __name__ == "__main__":
+    main()
