@@ -5,7 +5,7 @@ linear path beside them, a posterior with a variance per component, shared Gauss
 a good engineer would write: the data on the device, one permutation an epoch, a fused optimizer, the loss read once an
 epoch, the bound spelled out. It starts from the same weights and draws the same numbers, so its losses have to be the
 same. Stock skorch is `skorch.NeuralNet` with its own data loading and history around the same module and objective,
-with the same fused optimizer.
+with the same fused optimizer. pythae's trainer takes part if it is installed (``pip install pythae``).
 
 Runs of all are interleaved, and the figures are medians over them of time per step; ratios are what counts, since
 machines are noisy.
@@ -14,12 +14,17 @@ Run as ``python examples/benchmarks/speed.py --out examples/benchmarks/speed.txt
 """
 
 import argparse
+import contextlib
 import copy
+import io
+import logging
 import math
 import os
 import platform
+import tempfile
 import time
 from functools import partial
+from importlib.util import find_spec
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
@@ -126,6 +131,58 @@ def time_stock(net, x, epochs):
     return time.perf_counter() - start, None
 
 
+class Pythae:
+    """The same networks in pythae's VAE, and its trainer; its noise is fixed, so it learns one number less."""
+
+    def __init__(self):
+        from pythae.data.datasets import BaseDataset
+        from pythae.models import VAE, VAEConfig
+        from pythae.models.base.base_utils import ModelOutput
+        from pythae.models.nn import BaseDecoder, BaseEncoder
+        from pythae.trainers import BaseTrainer, BaseTrainerConfig
+
+        class Encoder(BaseEncoder):
+            def __init__(self, network, d):
+                super().__init__()
+                self.network, self.latent_dim = network, d
+
+            def forward(self, x):
+                mu, log_variance = self.network(x).split(self.latent_dim, 1)
+                return ModelOutput(embedding=mu, log_covariance=log_variance)
+
+        class Decoder(BaseDecoder):
+            def __init__(self, network):
+                super().__init__()
+                self.network = network
+
+            def forward(self, z):
+                return ModelOutput(reconstruction=self.network(z))
+
+        self.parts = BaseDataset, VAE, VAEConfig, Encoder, Decoder, BaseTrainer, BaseTrainerConfig
+        logging.disable(logging.INFO)
+
+    def __call__(self, net, x, epochs):
+        """Train by pythae's trainer."""
+        Dataset, VAE, VAEConfig, Encoder, Decoder, Trainer, Config = self.parts
+        module, d = copy.deepcopy(net.module_), net.module__n_components
+        model = VAE(VAEConfig((x.shape[1],), d), Encoder(module.encoder, d), Decoder(module.decoder))
+        with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stderr(io.StringIO()):
+            config = Config(
+                output_dir=folder,
+                num_epochs=epochs,
+                learning_rate=LEARNING_RATE,
+                per_device_train_batch_size=net.batch_size,
+                optimizer_cls="AdamW",
+                optimizer_params={"fused": True, "weight_decay": 0.0},
+                no_cuda=True,
+            )
+            trainer = Trainer(model, Dataset(x, torch.zeros(len(x))), training_config=config)
+            trainer.save_model = lambda *args, **kwargs: None
+            start = time.perf_counter()
+            trainer.train()
+            return time.perf_counter() - start, None
+
+
 def medians(run, repeats):
     """Median time of each of several functions, interleaved after a first round that does not count."""
     times = {name: [] for name in run}
@@ -140,19 +197,21 @@ def medians(run, repeats):
 def steps(networks, repeats):
     """Table of the time per step of each way to train, and how far the losses are from those of the loop by hand."""
     yield (
-        f"{'network':16}{'batch':>6}{'by hand, ms/step':>18}{'package':>9}{'stock skorch':>14}"
+        f"{'network':16}{'batch':>6}{'by hand, ms/step':>18}{'package':>9}{'stock skorch':>14}{'pythae':>8}"
         f"{'largest relative difference of losses':>39}"
     )
+    ways = {"hand": time_by_hand, "package": time_lean, "stock": time_stock}
+    if find_spec("pythae"):
+        ways["pythae"] = Pythae()
     for name, (D, hidden, d, batch) in networks.items():
         x = torch.randn(20 * batch, D, generator=torch.Generator().manual_seed(0))
         fresh = partial(lean_net, D, hidden, d, batch)
         by_hand, lean = time_by_hand(fresh(), x, EPOCHS)[1], time_lean(fresh(), x, EPOCHS)[1]
         difference = np.abs(np.array(by_hand) / lean - 1).max()
-        ways = {"hand": time_by_hand, "package": time_lean, "stock": time_stock}
         t = medians({way: partial(timed, function, fresh, x) for way, function in ways.items()}, repeats)
         yield (
             f"{name:16}{batch:6}{t['hand'] * 1000 / (20 * EPOCHS):18.3f}{t['package'] / t['hand']:9.2f}"
-            f"{t['stock'] / t['hand']:14.2f}{difference:39.1e}"
+            f"{t['stock'] / t['hand']:14.2f}{t.get('pythae', np.nan) / t['hand']:8.2f}{difference:39.1e}"
         )
 
 
