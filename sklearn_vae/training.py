@@ -355,7 +355,9 @@ class VAENet(NeuralNet):
         """Loss of each row of x (n, n_features), over a fixed set of deviates; of shape (n,)."""
         self._set_training(False)
         eps = fixed_deviates(FIXED_DRAWS, self.module__n_components).to(x)
-        return torch.cat([-self.criterion_(self.module_(rows, eps), rows) for rows in x.split(VALID_BATCH)])
+        return torch.cat(
+            [-self.criterion_(self.module_(rows, eps), rows) for rows in x.split(VALID_BATCH // FIXED_DRAWS)]
+        )
 
     def fresh_optimizer(self, share=1.0):
         """Forget the optimizer's moments, and go on at a share of the learning rate."""

@@ -9,7 +9,7 @@ from sklearn.utils import check_random_state, gen_batches
 
 ENOUGH_TO_JUDGE, FEWEST_TO_JUDGE = 10, 5  # rows held out by early_stopping="auto"
 IN_MEMORY = 2**30  # bytes of a memory map that are loaded rather than read again each epoch
-CHUNK = 2**22  # numbers held at once, per layer, wherever rows are gone through in chunks
+CHUNK = 2**21  # numbers held at once, per layer, wherever rows are gone through in chunks
 
 
 def chunks(X, width=1):
@@ -49,9 +49,13 @@ def scale_of(X, standardize):
 
 
 def scaled(X, mean, scale, dtype):
-    """(X - mean) / scale, in float64 until the last."""
+    """(X - mean) / scale, in float64 until the last, or in float32 where X is and its means are small enough."""
+    if X.dtype == dtype == np.float32 and (np.abs(mean) <= 100 * scale).all():
+        mean, scale = mean.astype(dtype), scale.astype(dtype)
     with np.errstate(over="ignore", invalid="ignore"):
-        return ((X - mean) / scale).astype(dtype, copy=False)
+        out = X - mean
+        out /= scale
+        return out.astype(dtype, copy=False)
 
 
 def rows_for_net(X, rows, mean, scale, feature_names):

@@ -87,7 +87,7 @@ def best_net(build, starts, x, x_valid, epochs, seeds):
         if _clearly_better(other.net, best.net, judges):
             best = other
     _cool(best, x, x_valid, epochs, seeds)
-    few = len(x) + len(x_valid) <= FEW_ROWS
+    few = len(x) + len(x_valid) <= FEW_ROWS and isinstance(x, torch.Tensor)
     net = _over_all_rows(build, best, x, x_valid, seeds) if few else best.net
     doubt = _doubt_of_noise(best.net.module_, judges)
     if doubt:
@@ -137,7 +137,7 @@ def _over_all_rows(build, run, x, x_valid, seeds):
 
 
 def _clearly_better(net, other, x):
-    """Whether `net` beats `other` on the rows of x by more than one standard error."""
+    """Whether `net` beats `other` on the rows of x by more than so many standard errors."""
     gain = other.sample_losses(x) - net.sample_losses(x)
     return bool(gain.mean() > STANDARD_ERRORS * _standard_error(gain))
 
