@@ -5,11 +5,12 @@ import pytest
 import torch
 from sklearn.datasets import load_breast_cancer, load_diabetes
 from sklearn.decomposition import PCA
+from sklearn.metrics import r2_score
 from sklearn.preprocessing import StandardScaler
 
 from sklearn_vae import VAETransformer
 from sklearn_vae._base.data import split
-from sklearn_vae._base.race import _clearly_better, _doubt_of_noise
+from sklearn_vae._base.race import _doubt_of_noise, _takes_over
 
 X_DIABETES = load_diabetes().data
 
@@ -21,22 +22,33 @@ def test_rows_held_out(n, held_out):
     np.testing.assert_array_equal(np.sort(np.concatenate([train, [] if valid is None else valid])), np.arange(n))
 
 
-class Scored:
-    """A net of which only the losses are known."""
-
-    def __init__(self, losses):
-        self.losses = torch.as_tensor(losses)
-
-    def sample_losses(self, x):
-        return self.losses
-
-
-@pytest.mark.parametrize(("gain", "better"), [(-1.0, False), (0.0, False), (0.015, False), (0.025, True), (1.0, True)])
-def test_a_second_start_has_to_be_better_by_two_standard_errors(gain, better):
+@pytest.mark.parametrize(
+    ("gain", "explained", "takes_over"),
+    [
+        (0.025, 0.5, True),  # better by more than two standard errors
+        (0.015, 0.5, False),
+        (0.015, 0.9, False),
+        (0.0, 0.9, False),
+        (0.0, 0.99, True),  # as good, and the first has collapsed
+        (-0.015, 0.99, True),
+        (-0.025, 0.99, False),
+    ],
+)
+def test_when_a_second_start_takes_over(gain, explained, takes_over):
     """Of 100 differences with standard deviation 0.1 the mean has a standard error of 0.01."""
-    noise = np.random.RandomState(0).standard_normal(100)
-    noise = (noise - noise.mean()) / noise.std(ddof=1)
-    assert _clearly_better(Scored(np.zeros(100)), Scored(gain + 0.1 * noise), None) is better
+    noise = torch.from_numpy(np.random.RandomState(0).standard_normal(100))
+    noise = (noise - noise.mean()) / noise.std()
+    assert _takes_over(gain + 0.1 * noise, explained, explained_before=0.48) is takes_over
+
+
+def test_a_collapsed_linear_start_gives_way(Estimator):
+    """Six clusters on a sphere, whitened: linear directions say nothing, and the two bounds are about as good."""
+    rng = np.random.RandomState(3)
+    X = np.vstack([np.eye(3), -np.eye(3)])[rng.randint(6, size=1000)] + 0.4 * rng.standard_normal((1000, 3))
+    X = X / np.linalg.norm(X, axis=1, keepdims=True) + 0.02 * rng.standard_normal(X.shape)
+    X = PCA(whiten=True).fit_transform(X)
+    estimator = Estimator(2, random_state=3).fit(X)
+    assert r2_score(X, estimator.inverse_transform(estimator.transform(X))) > 0.9
 
 
 def test_where_no_epoch_helps_the_result_is_the_linear_model_of_all_rows(Estimator):

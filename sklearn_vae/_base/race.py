@@ -4,7 +4,9 @@ With rows held out, in order:
 
 1. **Race.** Each start is trained until the held-out loss no longer falls. The first start, the linear
    model, is kept unless another does better on the held-out rows by more than two standard errors of
-   the difference, so that chance does not decide on small tables.
+   the difference, so that chance does not decide on small tables. Where the loss cannot tell, within
+   two standard errors, and the first explains less than half the variance that the other does, the
+   first has collapsed and the other takes over.
 2. **Cool.** The winner goes on at a fifth of the learning rate, and then at a fifth of that, each time
    from its best weights until the held-out loss no longer falls.
 3. **Refit.** What was held out is not wasted: from the same start a fresh net goes the same way, epoch
@@ -84,7 +86,8 @@ def best_net(build, starts, x, x_valid, epochs, seeds):
     judges = thinned(x_valid, JUDGED)
     best, *others = (_run(build, start, x, x_valid, epochs, seeds) for start in starts)
     for other in others:
-        if _clearly_better(other.net, best.net, judges):
+        gain = best.net.sample_losses(judges) - other.net.sample_losses(judges)
+        if _takes_over(gain, _explained(other.net.module_, judges), _explained(best.net.module_, judges)):
             best = other
     _cool(best, x, x_valid, epochs, seeds)
     few = len(x) + len(x_valid) <= FEW_ROWS and isinstance(x, torch.Tensor)
@@ -136,10 +139,17 @@ def _over_all_rows(build, run, x, x_valid, seeds):
     return net
 
 
-def _clearly_better(net, other, x):
-    """Whether `net` beats `other` on the rows of x by more than so many standard errors."""
-    gain = other.sample_losses(x) - net.sample_losses(x)
-    return bool(gain.mean() > STANDARD_ERRORS * _standard_error(gain))
+def _takes_over(gain, explained, explained_before):
+    """Whether another start is better by the nats gained on each row, or as good and the first one collapsed."""
+    doubt = STANDARD_ERRORS * _standard_error(gain)
+    return bool(gain.mean() > doubt or (gain.mean() > -doubt and explained > 2 * explained_before))
+
+
+@torch.inference_mode()
+def _explained(module, x):
+    """Share of the variance of x (n, n_features) that the posterior mean explains, at least 0."""
+    error = x - module.decode(module.encode(x).mean).mean
+    return max(0.0, 1 - (error.square().mean() / x.var(0, correction=0).mean()).item())
 
 
 @torch.inference_mode()
