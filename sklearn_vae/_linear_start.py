@@ -148,7 +148,7 @@ def release_noise(module, x):
 
     One number for all features: with one for each, a few rows would decide on many numbers.
     """
-    error = x - module.decode(module.encode(x).mean).mean
+    error = x - module.reconstruct(x)
     before = module.likelihood.noise_variance.mean()
     noise = error.square().mean().clamp(min=SMALLEST_NOISE)
     module.likelihood.start_noise(noise.expand(x.shape[1]))

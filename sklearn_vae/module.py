@@ -72,6 +72,10 @@ class VAE(nn.Module):
         numbers = self.decoder(z.reshape(-1, self.n_components))
         return self.likelihood(numbers.reshape(*z.shape[:-1], -1))
 
+    def reconstruct(self, x: Tensor) -> Tensor:
+        """What the posterior mean of x (n, n_features) is decoded to, of the same shape."""
+        return self.decode(self.encode(x).mean).mean
+
     def forward(self, x: Tensor, eps: Tensor) -> VAEOutput:
         """Everything an objective needs, for deviates eps of shape (n_draws, n or 1, d)."""
         q = self.encode(x)

@@ -148,7 +148,7 @@ def _takes_over(gain, explained, explained_before):
 @torch.inference_mode()
 def _explained(module, x):
     """Share of the variance of x (n, n_features) that the posterior mean explains, at least 0."""
-    error = x - module.decode(module.encode(x).mean).mean
+    error = x - module.reconstruct(x)
     return max(0.0, 1 - (error.square().mean() / x.var(0, correction=0).mean()).item())
 
 
@@ -158,7 +158,7 @@ def _doubt_of_noise(module, x):
     if not module.likelihood.learns_noise:
         return 0.0
     noise = module.likelihood.noise_variance
-    error = (x - module.decode(module.encode(x).mean).mean).square() / noise
+    error = (x - module.reconstruct(x)).square() / noise
     return _standard_error(error if noise.ndim else error.mean(1)).median().item()
 
 
