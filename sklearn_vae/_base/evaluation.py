@@ -36,7 +36,7 @@ class Evaluation(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         Z : ndarray of shape (n_samples, n_components)
             E[z | x] under the approximate posterior.
         """
-        return self._of_samples(lambda module, x: module.encode(x).mean, self._ready(X), self._spec["n_components"])
+        return self._of_samples(lambda module, x: module.encode(x).mean, self._ready(X))
 
     def inverse_transform(self, Z):
         """The mean of p(x | z).
@@ -110,20 +110,14 @@ class Evaluation(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         """
         if form not in ("dense", "own"):
             raise ValueError(f"posterior gives the covariance in the form 'dense' or 'own'; got form={form!r}.")
-        x, d = self._ready(X), self._spec["n_components"]
-        mean = self._of_samples(lambda module, x: module.encode(x).mean, x, d)
-        if form == "dense":
-            return mean, self._of_samples(lambda module, x: module.encode(x).covariance(), x, d, d, width=d * d)
-        with torch.inference_mode():
-            module = self.net_.module_
-            shapes = {
-                k: v.shape[1:] for k, v in module.encode(torch.zeros(1, x.shape[1]).to(self.device_)).own_form().items()
-            }
 
-        def form_of(name, shape):
-            return self._of_samples(lambda module, x: module.encode(x).own_form()[name], x, *shape, width=d * d)
+        def of(module, x):
+            q = module.encode(x)
+            return {"mean": q.mean, **({"covariance": q.covariance()} if form == "dense" else q.own_form())}
 
-        return mean, {name: form_of(name, shape) for name, shape in shapes.items()}
+        own = self._of_samples(of, self._ready(X), width=self._spec["n_components"] ** 2)
+        mean = own.pop("mean")
+        return mean, own["covariance"] if form == "dense" else own
 
     def elbo(self, X, *, n_draws=64, split=False):
         """The evidence lower bound on log p(x) of each sample, at beta = 1.
@@ -145,13 +139,16 @@ class Evaluation(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
             bound = reconstruction - kl, and ``kl_per_component`` of shape (n_samples, n_components), whose sum is kl
             (the chain rule over components).
         """
-        bound = self._bound(X, n_draws, lambda output, x: reconstruction(output, x) - output.q.kl())
-        if not split:
-            return bound
-        d = self._spec["n_components"]
-        kl = self._of_samples(lambda module, x: module.encode(x).kl_per_component(), self._ready(X), d)
+
+        def terms(output, x):
+            return {
+                "bound": reconstruction(output, x) - output.q.kl(),
+                "kl_per_component": output.q.kl_per_component(),
+            }
+
+        bound, kl = self._bound(X, n_draws, terms).values()
         total = kl.sum(axis=1)
-        return Bunch(bound=bound, reconstruction=bound + total, kl=total, kl_per_component=kl)
+        return Bunch(bound=bound, reconstruction=bound + total, kl=total, kl_per_component=kl) if split else bound
 
     def score_samples(self, X, *, n_draws=64):
         """The importance-weighted bound on log p(x) of each sample (Burda et al. 2016).
@@ -168,7 +165,7 @@ class Evaluation(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
             Nats, in the units of X; comparable with the `score_samples` of
             :class:`~sklearn.decomposition.PCA` and :class:`~sklearn.mixture.GaussianMixture`.
         """
-        return self._bound(X, n_draws, importance_weighted)
+        return self._bound(X, n_draws, lambda output, x: {"bound": importance_weighted(output, x)})["bound"]
 
     def score(self, X, y=None):
         """The mean of `score_samples` over X.
@@ -203,13 +200,13 @@ class Evaluation(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         check_is_fitted(self)
         return self._checked(X)
 
-    def _of_samples(self, function, X, *columns, width=1):
+    def _of_samples(self, function, X, width=1):
         """`_evaluate` for rows of X as the net takes them."""
 
         def scale(x):
             return scaled(x, self.mean_, self.scale_, x.dtype)
 
-        return self._evaluate(function, X, *columns, width=width, before=scale)
+        return self._evaluate(function, X, width, before=scale)
 
     def _in_units_of_X(self, function, Z):
         """`_evaluate` for a function that gives rows as the net takes them."""
@@ -217,10 +214,10 @@ class Evaluation(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         def unscale(x):
             return x * self.scale_ + self.mean_
 
-        return self._evaluate(function, Z, self.n_features_in_, after=unscale)
+        return self._evaluate(function, Z, after=unscale)
 
-    def _evaluate(self, function, x, *columns, width=1, before=None, after=None):
-        """``function(module, x)`` for chunks of x whose rows take `width` numbers; (n, *columns) comes out.
+    def _evaluate(self, function, x, width=1, before=None, after=None):
+        """``function(module, x)``, a tensor or a dict of tensors, for chunks of x whose rows take `width` numbers.
 
         `before` and `after`, functions of arrays, are applied to what goes into it and comes out of it.
         """
@@ -228,21 +225,27 @@ class Evaluation(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         module = self.net_.module_
         if dtype is not torch.float32:
             module = copy.deepcopy(module).double()
-        out = np.empty((len(x), *columns), dtype=x.dtype)
+        out = {}
         width = max(width, self.n_features_in_, *self._spec["hidden_layer_sizes"])
         with torch.inference_mode():
             for rows in data.chunks(x, width):
                 chunk = x[rows] if before is None else before(x[rows])
-                result = function(module, torch.from_numpy(chunk).to(self.device_, dtype)).cpu().numpy()
-                out[rows] = result if after is None else after(result)
-        return out
+                results = function(module, torch.from_numpy(chunk).to(self.device_, dtype))
+                for name, result in (results if isinstance(results, dict) else {None: results}).items():
+                    result = result.cpu().numpy()
+                    if name not in out:
+                        out[name] = np.empty((len(x), *result.shape[1:]), dtype=x.dtype)
+                    out[name][rows] = result if after is None else after(result)
+        return out.get(None, out)
 
-    def _bound(self, X, n_draws, bound):
-        """``bound(output, x)`` for each row, over `n_draws` fixed deviates, in X's units."""
+    def _bound(self, X, n_draws, function):
+        """``function(output, x)``, a dict with a bound in it, for each row over fixed deviates; in X's units."""
         X = self._ready(X)
         eps = fixed_deviates(n_draws, self._spec["n_components"])
 
         def of(module, x):
-            return bound(module(x, eps.to(x.device, x.dtype)), x)
+            return function(module(x, eps.to(x.device, x.dtype)), x)
 
-        return self._of_samples(of, X, width=n_draws * self.n_features_in_) - self.net_.log_scale
+        results = self._of_samples(of, X, width=n_draws * self.n_features_in_)
+        results["bound"] -= self.net_.log_scale
+        return results

@@ -145,9 +145,13 @@ class Fitting:
 
     def _diagnose(self, X):
         """How much each component tells of a sample."""
-        rows, d = thinned(X, DIAGNOSED), self.n_components
-        self.kl_per_component_ = self._of_samples(lambda m, x: m.encode(x).kl_per_component(), rows, d).mean(axis=0)
-        spread = self._of_samples(lambda m, x: m.encode(x).mean, rows, d).var(axis=0)
+
+        def of(module, x):
+            q = module.encode(x)
+            return {"kl": q.kl_per_component(), "mean": q.mean}
+
+        kl, mean = self._of_samples(of, thinned(X, DIAGNOSED)).values()
+        self.kl_per_component_, spread = kl.mean(axis=0), mean.var(axis=0)
         order = np.argsort(-self.kl_per_component_, kind="stable")
         self.active_components_ = order[spread[order] > ACTIVE]
         self.n_active_components_ = len(self.active_components_)
