@@ -10,15 +10,13 @@ deviates against the exact log p(x).
 Run as ``python examples/benchmarks/exactness.py pca`` and ``... factor_analysis``; the tables are beside this file.
 """
 
-import platform
 import sys
 import warnings
 
 import numpy as np
-import scipy
-import sklearn
 import torch
 from joblib import Parallel, delayed
+from report import heading
 from scipy.linalg import subspace_angles
 from scipy.stats import multivariate_normal
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits, load_wine
@@ -130,11 +128,7 @@ def convergence(family, d=4):
 
 def main(model):
     noise, families = {"pca": ("shared", list(FAMILIES)), "factor_analysis": ("per_feature", ["diag", "full"])}[model]
-    print(f"Command: python examples/benchmarks/exactness.py {model}")
-    print(
-        f"Versions: Python {platform.python_version()}, torch {torch.__version__}, scikit-learn {sklearn.__version__}, "
-        f"scipy {scipy.__version__}\n"
-    )
+    print(*heading(f"exactness.py {model}", ("torch", "scikit-learn", "scipy")), "", sep="\n")
     print(
         f"Training score minus that of {model}, nats per sample; {EPOCHS[noise]} full-batch epochs from random weights."
     )

@@ -15,15 +15,14 @@ Run as ``python examples/benchmarks/flat_spectra.py --out examples/benchmarks/fl
 
 import argparse
 import os
-import platform
 import warnings
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
-import sklearn
 import torch
 from joblib import Parallel, delayed
+from report import heading, publish
 from sklearn.datasets import make_swiss_roll
 from sklearn.decomposition import PCA
 from sklearn.metrics import r2_score
@@ -80,9 +79,9 @@ def main():
     jobs = [(name, seed) for name in SETS for seed in range(options.seeds)]
     results = Parallel(n_jobs=options.jobs)(delayed(one)(*job) for job in jobs)
     lines = [
-        f"Command: python examples/benchmarks/flat_spectra.py --seeds {options.seeds}",
-        f"Versions: Python {platform.python_version()}, torch {torch.__version__}, scikit-learn {sklearn.__version__}, "
-        f"numpy {np.__version__}; two components, defaults",
+        *heading(
+            f"flat_spectra.py --seeds {options.seeds}", ("torch", "scikit-learn", "numpy"), "two components, defaults"
+        ),
         "",
         f"{'set':14}{'seed':>5}{'R²: PCA':>10}{'VAE':>8}{'rho-VAE':>9}{'gain, nats: VAE':>18}{'rho-VAE':>9}"
         f"{'active: VAE':>13}{'rho-VAE':>9}",
@@ -93,12 +92,7 @@ def main():
             f"{name:14}{seed:5}{pca[0]:10.3f}{vae[0]:8.3f}{rho[0]:9.3f}{vae[1] - pca[1]:+18.2f}{rho[1] - pca[1]:+9.2f}"
             f"{vae[2]:13}{rho[2]:9}"
         )
-    text = "\n".join(lines) + "\n"
-    if options.out:
-        with open(options.out, "w", encoding="utf-8") as file:
-            file.write(text)
-    else:
-        print(text)
+    publish(lines, options.out)
 
 
 if __name__ == "__main__":

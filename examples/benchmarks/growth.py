@@ -12,7 +12,6 @@ else.
 
 import argparse
 import os
-import platform
 import time
 import warnings
 from unittest.mock import patch
@@ -20,8 +19,8 @@ from unittest.mock import patch
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
-import sklearn
 import torch
+from report import heading, publish
 from tables import load_tables
 
 from sklearn_vae import VAETransformer, _linear_start
@@ -94,9 +93,7 @@ def main():
     warnings.simplefilter("ignore")
     timed_fit(np.random.RandomState(0).standard_normal((200, 5)), max_iter=2)  # what is paid once
     lines = [
-        "Command: python examples/benchmarks/growth.py",
-        f"Versions: Python {platform.python_version()}, torch {torch.__version__}, scikit-learn {sklearn.__version__}; "
-        "CPU, 1 thread",
+        *heading("growth.py", ("torch", "scikit-learn"), "CPU, 1 thread"),
         "",
         *on_rows((250, 1000, 4000, 16_000, 58_000)),
         "",
@@ -104,12 +101,7 @@ def main():
         "",
         *two_epochs((1000, 10_000, 100_000, 1_000_000)),
     ]
-    text = "\n".join(lines) + "\n"
-    if options.out:
-        with open(options.out, "w", encoding="utf-8") as file:
-            file.write(text)
-    else:
-        print(text)
+    publish(lines, options.out)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ Run as ``python examples/benchmarks/memory.py --out examples/benchmarks/memory.t
 import argparse
 import multiprocessing
 import os
-import platform
 import resource
 import tempfile
 import time
@@ -21,6 +20,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 import torch
+from report import heading, publish
 
 from sklearn_vae import VAETransformer
 
@@ -127,19 +127,13 @@ def main():
     parser.add_argument("--out", help="file to write to; the screen if not given")
     options = parser.parse_args()
     lines = [
-        f"Command: python examples/benchmarks/memory.py --rows-on-disk {options.rows_on_disk}",
-        f"Versions: Python {platform.python_version()}, torch {torch.__version__}; 100-128-8, CPU, 1 thread",
+        *heading(f"memory.py --rows-on-disk {options.rows_on_disk}", ("torch",), "100-128-8, CPU, 1 thread"),
         "",
         run(measure_transform),
         run(measure_fit),
         run(measure_memmap, options.rows_on_disk),
     ]
-    text = "\n".join(lines) + "\n"
-    if options.out:
-        with open(options.out, "w", encoding="utf-8") as file:
-            file.write(text)
-    else:
-        print(text)
+    publish(lines, options.out)
 
 
 if __name__ == "__main__":

@@ -20,7 +20,6 @@ import io
 import logging
 import math
 import os
-import platform
 import tempfile
 import time
 from functools import partial
@@ -31,6 +30,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import numpy as np
 import skorch
 import torch
+from report import heading, publish
 from torch.utils.data import TensorDataset
 
 from sklearn_vae import RhoVAETransformer, VAETransformer
@@ -245,20 +245,17 @@ def main():
     options = parser.parse_args()
     torch.set_num_threads(1)
     lines = [
-        f"Command: python examples/benchmarks/speed.py --repeats {options.repeats}",
-        f"Versions: Python {platform.python_version()}, torch {torch.__version__}, skorch {skorch.__version__}; CPU, "
-        f"{torch.get_num_threads()} thread, medians of {options.repeats} interleaved runs of {20 * EPOCHS} steps",
+        *heading(
+            f"speed.py --repeats {options.repeats}",
+            ("torch", "skorch"),
+            f"CPU, 1 thread, medians of {options.repeats} interleaved runs of {20 * EPOCHS} steps",
+        ),
         "",
         *steps(NETWORKS, options.repeats),
         "",
         *posteriors(options.repeats),
     ]
-    text = "\n".join(lines) + "\n"
-    if options.out:
-        with open(options.out, "w", encoding="utf-8") as file:
-            file.write(text)
-    else:
-        print(text)
+    publish(lines, options.out)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,6 @@ Run as ``python examples/benchmarks/versus_linear.py --out examples/benchmarks/v
 
 import argparse
 import os
-import platform
 import time
 import warnings
 from contextlib import nullcontext
@@ -22,9 +21,9 @@ from unittest.mock import patch
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
-import sklearn
 import torch
 from joblib import Parallel, delayed
+from report import heading, publish
 from sklearn.decomposition import PCA, FactorAnalysis
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import r2_score
@@ -230,24 +229,16 @@ def main():
     cells = {}
     for name, d, out in Parallel(n_jobs=options.jobs)(delayed(one_cell)(*job) for job in jobs):
         cells.setdefault((name, d), []).append(out)
-    lines = []
     asked = " ".join(
         " ".join([f"--{key.replace('_', '-')}", *(map(str, np.atleast_1d(value)) if value is not True else ())])
         for key, value in vars(options).items()
         if value and key != "out" and value != parser.get_default(key)
     )
-    lines.append(f"Command: python examples/benchmarks/versus_linear.py {asked}")
-    lines.append(
-        f"Versions: Python {platform.python_version()}, torch {torch.__version__}, scikit-learn {sklearn.__version__}, "
-        f"numpy {np.__version__}; {len(cells)} cells, {options.splits} splits"
+    lines = heading(
+        f"versus_linear.py {asked}", ("torch", "scikit-learn", "numpy"), f"{len(cells)} cells, {options.splits} splits"
     )
     (report_ablations if options.ablate else report)(cells, models, lines.append)
-    text = "\n".join(lines) + "\n"
-    if options.out:
-        with open(options.out, "w", encoding="utf-8") as file:
-            file.write(text)
-    else:
-        print(text)
+    publish(lines, options.out)
 
 
 if __name__ == "__main__":
