@@ -82,18 +82,27 @@ def test_cooling_stays_within_the_epochs_allowed(Estimator, max_iter):
     assert estimator.best_loss_ <= min(estimator.validation_loss_curve_)
 
 
+@pytest.mark.parametrize("far_out", [0, 30.0])
 @pytest.mark.parametrize("noise", ["shared", "per_feature", "heteroscedastic", 0.5])
-def test_doubt_of_the_noise(noise):
-    model = VAETransformer(2, noise_variance=noise, standardize=False, max_iter=3, random_state=0).fit(X_DIABETES)
-    doubt = _doubt_of_noise(model.net_.module_, torch.from_numpy(X_DIABETES).float())
+def test_doubt_of_the_noise(noise, far_out):
+    """One standard error of the held-out error; or what the start's error exceeds there that on held-out rows."""
+    X = StandardScaler().fit_transform(X_DIABETES)
+    model = VAETransformer(2, noise_variance=noise, standardize=False, max_iter=3, random_state=0).fit(X)
+    trained_on = X + far_out * (np.arange(len(X)) == 7)[:, None] * np.cos(np.arange(X.shape[1]))
+
+    def errors(X):
+        error = (X - model.inverse_transform(model.transform(X))) ** 2 / model.noise_variance_
+        return error.mean(axis=1, keepdims=True) if noise == "shared" else error
+
+    module = model.net_.module_
+    doubt = _doubt_of_noise(module, module, *(torch.from_numpy(rows).float() for rows in (trained_on, X)))
     if noise not in ("shared", "per_feature"):
         assert doubt == 0
         return
-    errors = (X_DIABETES - model.inverse_transform(model.transform(X_DIABETES))) ** 2 / model.noise_variance_
-    if noise == "shared":
-        errors = errors.mean(axis=1, keepdims=True)
-    expected = np.sort(errors.std(axis=0, ddof=1) / len(errors) ** 0.5)
+    standard_error = errors(X).std(axis=0, ddof=1) / len(X) ** 0.5
+    expected = np.sort(np.maximum(standard_error, (errors(trained_on) - errors(X)).mean(axis=0)))
     assert doubt == pytest.approx(expected[(len(expected) - 1) // 2], rel=1e-3)
+    assert bool(far_out) == (doubt > np.median(standard_error) * 1.01)
 
 
 def test_raw_units_make_no_difference(Estimator):

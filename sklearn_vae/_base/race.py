@@ -13,20 +13,25 @@ With rows held out, in order:
    by epoch, over all rows (Goodfellow et al. 2016, algorithm 7.2). Where no epoch helped, that is the
    linear model of all rows. It is done for up to `FEW_ROWS` rows; with more of them a tenth hardly
    changes anything.
-4. **Doubt.** The noise variance is raised by one standard error of the held-out mean squared error
-   (with noise per feature all by the same share, the median of the features' own). A density that
-   expects too little noise loses without bound on rows farther out than it has seen; one whose
+4. **Doubt.** The noise variance is raised by what may be missing from it, the larger of two: one
+   standard error of the held-out mean squared error, and what the start's mean squared error over
+   the rows trained on exceeds its own over those held out (the difference estimator of sampling,
+   Cochran 1977, section 7.9: rows far out of which too few were held out show there). With noise
+   per feature it is raised by the same share in all, the median of the features' own. A density
+   that expects too little noise loses without bound on rows farther out than it has seen; one whose
    variance is r times too large loses D/2 (log r + 1/r - 1) nats, next to nothing where many rows
    agree on it.
 
 With no rows held out the first start is trained, and that is all.
 """
 
+import copy
 from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
 
+from ..module import VAE
 from ..training import VAENet
 from .data import thinned
 from .net import JUDGED
@@ -44,6 +49,8 @@ class Run(NamedTuple):
     net : VAENet
     start : callable
         Where it started.
+    origin : VAE
+        The module there.
     ways : list of list of (float, int)
         The way to the best weights, for each training on the way: at what share of the learning rate
         for how many epochs.
@@ -51,6 +58,7 @@ class Run(NamedTuple):
 
     net: VAENet
     start: Callable
+    origin: VAE
     ways: list
 
 
@@ -92,7 +100,7 @@ def best_net(build, starts, x, x_valid, epochs, seeds):
     _cool(best, x, x_valid, epochs, seeds)
     few = len(x) + len(x_valid) <= FEW_ROWS and isinstance(x, torch.Tensor)
     net = _over_all_rows(build, best, x, x_valid, seeds) if few else best.net
-    doubt = _doubt_of_noise(best.net.module_, judges)
+    doubt = _doubt_of_noise(best.net.module_, best.origin, thinned(x, JUDGED), judges)
     if doubt:
         likelihood = net.module_.likelihood
         likelihood.start_noise((1 + doubt) * likelihood.noise_variance)
@@ -108,8 +116,9 @@ def _run(build, start, x, x_valid, epochs, seeds):
         ways.append([(1.0, net.keep_best_.best_epoch_)])
 
     start(net, x, x_valid, train)
+    origin = copy.deepcopy(net.module_)
     train(net)
-    return Run(net, start, ways)
+    return Run(net, start, origin, ways)
 
 
 def _cool(run, x, x_valid, epochs, seeds):
@@ -153,13 +162,18 @@ def _explained(module, x):
 
 
 @torch.inference_mode()
-def _doubt_of_noise(module, x):
-    """One standard error of the noise variance's estimate on x, as a share of it; 0 where it is not learned."""
+def _doubt_of_noise(module, origin, x, x_valid):
+    """What may be missing from a module's noise variance, as a share of it; 0 where it is not learned."""
     if not module.likelihood.learns_noise:
         return 0.0
     noise = module.likelihood.noise_variance
-    error = (x - module.reconstruct(x)).square() / noise
-    return _standard_error(error if noise.ndim else error.mean(1)).median().item()
+
+    def errors(module, x):
+        error = (x - module.reconstruct(x)).square() / noise
+        return error if noise.ndim else error.mean(1)
+
+    missed = errors(origin, x).mean(0) - errors(origin, x_valid).mean(0)
+    return torch.maximum(_standard_error(errors(module, x_valid)), missed).median().item()
 
 
 def _standard_error(values):
