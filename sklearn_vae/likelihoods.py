@@ -1,7 +1,7 @@
-r"""The likelihood p(x | z): what a decoder's numbers mean, feature by feature, in nats.
+r"""The likelihood p(x | z): what a decoder's numbers mean, in nats.
 
 A likelihood is a module that turns the decoder's numbers into a `torch.distributions.Distribution`
-over the features; it may own learned noise. Its mean is what ``inverse_transform`` gives, its
+over rows, features independent given z; it may own learned noise. Its mean is what ``inverse_transform`` gives, its
 draws are what ``sample`` gives, its log-probability is the reconstruction term of the bound, with
 every constant kept.
 
@@ -22,11 +22,13 @@ For values strictly between 0 and 1 the Bernoulli expression is a cross-entropy 
 such a score can be compared with other Bernoulli scores only.
 """
 
+import math
+
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.distributions import Bernoulli as BernoulliDistribution
-from torch.distributions import Distribution, Normal
+from torch.distributions import Distribution, Independent
 from torch.distributions import NegativeBinomial as NegativeBinomialDistribution
 from torch.distributions import Poisson as PoissonDistribution
 
@@ -43,6 +45,11 @@ def bounded(logarithm: Tensor) -> Tensor:
 def unbounded(logarithm: Tensor) -> Tensor:
     """The inverse of `bounded`."""
     return LOG_LIMIT * torch.atanh((logarithm / LOG_LIMIT).clamp(-0.999, 0.999))
+
+
+def by_row(p: Distribution) -> Distribution:
+    """A distribution over rows, from one over their entries."""
+    return Independent(p, 1, validate_args=False)
 
 
 class Likelihood(nn.Module):
@@ -89,16 +96,54 @@ class Likelihood(nn.Module):
         return x
 
     def forward(self, numbers: Tensor) -> Distribution:
-        """p(x | z) per feature, for the decoder's numbers of shape (..., n_numbers)."""
+        """p(x | z), over rows of n_features, for the decoder's numbers of shape (..., n_numbers)."""
         raise NotImplementedError
 
     def draw(self, p: Distribution, rng: np.random.RandomState) -> np.ndarray:
-        """Draws of p(x | z), one per element of p."""
+        """Draws of p(x | z), one row per element of p."""
         raise NotImplementedError
 
     def of_mean(self, mean: Tensor) -> Tensor:
         """The decoder's numbers that give about this mean (n_features,), where a linear model cannot be the start."""
         raise NotImplementedError
+
+
+class DiagonalNormal(Distribution):
+    r"""N(mean, diag(sigma^2)) over rows of D features.
+
+        log p(x) = -1/2 (sum_j (x_j - mean_j)^2 / sigma_j^2 + sum_j log sigma_j^2 + D log 2 pi)
+
+    Where sigma^2 is the same for all, it scales the sum and not each of its terms: half the work.
+
+    Parameters
+    ----------
+    mean : Tensor of shape (..., D)
+    log_variance : Tensor of shape (), (D,) or (..., D)
+        log sigma^2.
+    """
+
+    arg_constraints = {}
+
+    def __init__(self, mean: Tensor, log_variance: Tensor):
+        self.loc, self.log_variance = mean, log_variance
+        super().__init__(mean.shape[:-1], mean.shape[-1:], validate_args=False)
+
+    def log_prob(self, value):
+        D = self.loc.shape[-1]
+        squares, precision = (value - self.loc).square(), torch.exp(-self.log_variance)
+        if self.log_variance.ndim:
+            squares, log_det = (squares * precision).sum(-1), self.log_variance.sum(-1)
+        else:
+            squares, log_det = squares.sum(-1) * precision, D * self.log_variance
+        return -0.5 * (squares + log_det + D * math.log(2 * math.pi))
+
+    @property
+    def mean(self):
+        return self.loc
+
+    @property
+    def variance(self):
+        return torch.exp(self.log_variance).expand_as(self.loc)
 
 
 class Gaussian(Likelihood):
@@ -141,7 +186,7 @@ class Gaussian(Likelihood):
         return torch.exp(bounded(self.log_variance))
 
     def forward(self, numbers):
-        return Normal(numbers, self.noise_variance.sqrt(), validate_args=False)
+        return DiagonalNormal(numbers, bounded(self.log_variance))
 
     def draw(self, p, rng):
         mean = p.mean.cpu().numpy()
@@ -164,7 +209,7 @@ class HeteroscedasticGaussian(Gaussian):
     def forward(self, numbers):
         mean, log_variance = numbers.split(self.n_features, -1)
         variance = SMALLEST_PREDICTED_VARIANCE + torch.exp(bounded(log_variance))
-        return Normal(mean, variance.sqrt(), validate_args=False)
+        return DiagonalNormal(mean, torch.log(variance))
 
     def start(self, weight, bias, noise_variance):
         log_variance = unbounded(torch.log((noise_variance - SMALLEST_PREDICTED_VARIANCE).clamp(min=1e-8)))
@@ -185,7 +230,7 @@ class Bernoulli(Likelihood):
         return torch.logit(mean, eps=0.01)
 
     def forward(self, numbers):
-        return BernoulliDistribution(logits=numbers, validate_args=False)
+        return by_row(BernoulliDistribution(logits=numbers, validate_args=False))
 
     def draw(self, p, rng):
         mean = p.mean.cpu().numpy()
@@ -245,11 +290,11 @@ class ContinuousBernoulli(Bernoulli):
     """A density on [0, 1], for grey values and proportions; the decoder gives the logit."""
 
     def forward(self, numbers):
-        return ContinuousBernoulliDistribution(numbers)
+        return by_row(ContinuousBernoulliDistribution(numbers))
 
     def draw(self, p, rng):
         """By the inverse of the distribution function, x = log(1 + u (exp(eta) - 1)) / eta."""
-        eta = p.logits.double().cpu().numpy()
+        eta = p.base_dist.logits.double().cpu().numpy()
         u = rng.random_sample(eta.shape)
         size = np.maximum(np.abs(eta), 1e-6)
         x = 1 + np.log(u + (1 - u) * np.exp(-size)) / size
@@ -277,7 +322,7 @@ class Poisson(Count):
     """Counts whose variance is their mean; the decoder gives the log of the rate, bounded within +-30."""
 
     def forward(self, numbers):
-        return PoissonDistribution(torch.exp(bounded(numbers)), validate_args=False)
+        return by_row(PoissonDistribution(torch.exp(bounded(numbers)), validate_args=False))
 
     def draw(self, p, rng):
         return rng.poisson(p.mean.double().cpu().numpy()).astype(float)
@@ -302,11 +347,11 @@ class NegativeBinomial(Count):
     def forward(self, numbers):
         log_dispersion = bounded(self.log_dispersion)
         logits = bounded(numbers) + log_dispersion
-        return NegativeBinomialDistribution(torch.exp(-log_dispersion), logits=logits, validate_args=False)
+        return by_row(NegativeBinomialDistribution(torch.exp(-log_dispersion), logits=logits, validate_args=False))
 
     def draw(self, p, rng):
         mean = p.mean.double().cpu().numpy()
-        shape = p.total_count.double().cpu().numpy()
+        shape = p.base_dist.total_count.double().cpu().numpy()
         return rng.poisson(rng.gamma(shape, mean / shape)).astype(float)
 
 

@@ -24,7 +24,7 @@ class VAEOutput(NamedTuple):
     z : Tensor of shape (n_draws, n, d)
         Draws of q.
     p : Distribution
-        p(x | z) per feature, over (n_draws, n, n_features).
+        p(x | z) over rows of n_features, for (n_draws, n) of them.
     """
 
     q: Posterior

@@ -40,7 +40,7 @@ def fixed_deviates(n_draws: int, n_components: int) -> Tensor:
 
 def reconstruction(output: VAEOutput, x: Tensor) -> Tensor:
     """E_q[log p(x | z)] over the draws, of shape (n,)."""
-    return output.p.log_prob(x).sum(-1).mean(0)
+    return output.p.log_prob(x).mean(0)
 
 
 def importance_weighted(output: VAEOutput, x: Tensor) -> Tensor:
@@ -48,7 +48,7 @@ def importance_weighted(output: VAEOutput, x: Tensor) -> Tensor:
     q, z, p = output
     d = z.shape[-1]
     log_prior = -0.5 * (z.square().sum(-1) + d * math.log(2 * math.pi))
-    log_weights = p.log_prob(x).sum(-1) + log_prior - q.log_prob(z)
+    log_weights = p.log_prob(x) + log_prior - q.log_prob(z)
     return torch.logsumexp(log_weights, 0) - math.log(len(log_weights))
 
 
@@ -84,7 +84,7 @@ class ELBO(nn.Module):
 
     def forward(self, output: VAEOutput, x: Tensor) -> Tensor:
         """Nats per sample, of shape (n,)."""
-        return reconstruction(output, x) - self.kl_weight * self.kl(output)
+        return torch.sub(reconstruction(output, x), self.kl(output), alpha=self.kl_weight)
 
 
 class IWAE(ELBO):

@@ -58,11 +58,11 @@ class Posterior:
     """
 
     def __init__(self, numbers: Tensor, n_components: int):
-        self.mean = numbers[..., :n_components]
-        variances = self.log_variances(n_components)
-        self.log_variance = bounded(numbers[..., variances])
+        sizes = n_components, self.n_variances(n_components), self.n_others(n_components)
+        self.mean, log_variance, others = numbers.split(sizes, -1)
+        self.log_variance = bounded(log_variance)
         self.scale = torch.exp(0.5 * self.log_variance)
-        self._read(numbers[..., variances.stop :])
+        self._read(others)
 
     @staticmethod
     def n_variances(n_components: int) -> int:

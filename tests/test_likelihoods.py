@@ -27,7 +27,7 @@ def test_gaussian_log_prob(noise, variance):
     likelihood = Gaussian(3, fixed if noise == "fixed" else noise)
     likelihood.start_noise(fixed)
     mean, x = torch.linspace(-1, 1, 15).reshape(5, 3), torch.linspace(2, -3, 15).reshape(5, 3)
-    expected = stats.norm.logpdf(x, mean, np.sqrt(variance))
+    expected = stats.norm.logpdf(x, mean, np.sqrt(variance)).sum(-1)
     np.testing.assert_allclose(likelihood(mean).log_prob(x).detach(), expected, rtol=1e-4)
 
 
@@ -41,15 +41,15 @@ def test_only_fixed_noise_is_not_learned(noise):
 
 def test_bernoulli_log_prob():
     logit = torch.tensor([-30.0, -2.0, 0.0, 2.0, 30.0], dtype=torch.float64)
-    p = Bernoulli(5)(logit)
+    p = Bernoulli(1)(logit[:, None])
     for x in (0.0, 1.0):
         expected = stats.logistic.logcdf(logit.numpy() if x else -logit.numpy())
         np.testing.assert_allclose(
-            p.log_prob(torch.full((5,), x, dtype=torch.float64)), expected, rtol=1e-9, atol=1e-12
+            p.log_prob(torch.full((5, 1), x, dtype=torch.float64)), expected, rtol=1e-9, atol=1e-12
         )
     probability = stats.logistic.cdf(logit.numpy())
     cross_entropy = 0.3 * np.log(probability) + 0.7 * stats.logistic.logcdf(-logit.numpy())
-    np.testing.assert_allclose(p.log_prob(torch.full((5,), 0.3, dtype=torch.float64)), cross_entropy)
+    np.testing.assert_allclose(p.log_prob(torch.full((5, 1), 0.3, dtype=torch.float64)), cross_entropy)
 
 
 def test_heteroscedastic_log_prob():
@@ -58,7 +58,7 @@ def test_heteroscedastic_log_prob():
     x = torch.tensor([[0.0, 4.0]]).double()
     p = likelihood(torch.cat([mean, log_variance], -1))
     variance = 1e-3 + np.exp(LOG_LIMIT * np.tanh(log_variance.numpy() / LOG_LIMIT))
-    np.testing.assert_allclose(p.log_prob(x), stats.norm.logpdf(x, mean, np.sqrt(variance)))
+    np.testing.assert_allclose(p.log_prob(x), stats.norm.logpdf(x, mean, np.sqrt(variance)).sum(-1))
     lowest = likelihood(torch.full((1, 4), -1e9, dtype=torch.float64))
     np.testing.assert_allclose(lowest.variance, 1e-3, rtol=1e-4)
 
@@ -74,34 +74,34 @@ def exponential_on_the_unit_interval(eta):
 @pytest.mark.parametrize("probability", LAMBDAS)
 def test_continuous_bernoulli_log_prob_and_mean(probability):
     eta = float(np.log(probability) - np.log1p(-probability))
-    x = torch.linspace(0, 1, 11, dtype=torch.float64)
-    p = ContinuousBernoulli(1)(torch.full((11,), eta, dtype=torch.float64))
+    x = torch.linspace(0, 1, 11, dtype=torch.float64)[:, None]
+    p = ContinuousBernoulli(1)(torch.full((11, 1), eta, dtype=torch.float64))
     if probability == 0.5:
         expected, mean, variance = np.zeros(11), 0.5, 1 / 12
     else:
         reference = exponential_on_the_unit_interval(eta)
-        expected = reference.logpdf(x.numpy() if eta < 0 else 1 - x.numpy())
+        expected = reference.logpdf(x.numpy() if eta < 0 else 1 - x.numpy())[:, 0]
         mean = reference.mean() if eta < 0 else 1 - reference.mean()
         variance = reference.var()
     np.testing.assert_allclose(p.log_prob(x), expected, rtol=1e-9, atol=1e-9)
     if abs(eta) > 0.1 or probability == 0.5:  # nearer to 1/2 SciPy's own moments cancel
         np.testing.assert_allclose(p.mean, mean, rtol=1e-6)
         np.testing.assert_allclose(p.variance, variance, rtol=1e-5)
-    single = ContinuousBernoulli(1)(torch.full((11,), eta))
+    single = ContinuousBernoulli(1)(torch.full((11, 1), eta))
     np.testing.assert_allclose(single.log_prob(x.float()), expected, rtol=1e-5, atol=1e-5)
 
 
 def test_continuous_bernoulli_is_smooth_where_its_series_ends():
     """Across the seam the function continues, and so do its gradient and mean; no gradient is ever NaN."""
     eta = torch.linspace(-0.4, 0.4, 2001, dtype=torch.float64, requires_grad=True)
-    p = ContinuousBernoulli(1)(eta)
-    for values in (p.log_prob(torch.tensor(0.3, dtype=torch.float64)), p.mean, p.variance):
+    p = ContinuousBernoulli(1)(eta[:, None])
+    for values in (p.log_prob(torch.tensor([0.3], dtype=torch.float64)), p.mean[:, 0], p.variance[:, 0]):
         assert values.diff().diff().abs().max() < 1e-6
         (gradient,) = torch.autograd.grad(values.sum(), eta, retain_graph=True)
         assert torch.isfinite(gradient).all()
         assert gradient.diff().abs().max() < 1e-3
     far = torch.tensor([-500.0, 0.0, 500.0], requires_grad=True)
-    ContinuousBernoulli(1)(far).log_prob(torch.tensor(0.5)).sum().backward()
+    ContinuousBernoulli(1)(far[:, None]).log_prob(torch.tensor([0.5])).sum().backward()
     assert torch.isfinite(far.grad).all()
 
 
@@ -109,8 +109,10 @@ def test_continuous_bernoulli_is_smooth_where_its_series_ends():
 def test_poisson_log_prob(rate):
     log_rate = LOG_LIMIT * np.arctanh(np.log(rate) / LOG_LIMIT)
     x = np.unique(stats.poisson.ppf([1e-9, 0.1, 0.5, 0.9, 1 - 1e-9], rate))
-    p = Poisson(1)(torch.full((len(x),), log_rate, dtype=torch.float64))
-    np.testing.assert_allclose(p.log_prob(torch.from_numpy(x)), stats.poisson.logpmf(x, rate), rtol=1e-7, atol=1e-9)
+    p = Poisson(1)(torch.full((len(x), 1), log_rate, dtype=torch.float64))
+    np.testing.assert_allclose(
+        p.log_prob(torch.from_numpy(x)[:, None]), stats.poisson.logpmf(x, rate), rtol=1e-7, atol=1e-9
+    )
 
 
 @pytest.mark.parametrize("dispersion", [1e-4, 1e-2, 1.0, 1e2, 1e4])
@@ -123,7 +125,7 @@ def test_negative_binomial_log_prob(mean, dispersion):
     x = np.array([0.0, 1.0, 7.0, 100.0, 12345.0])
     p = likelihood(torch.full((len(x), 1), LOG_LIMIT * np.arctanh(np.log(mean) / LOG_LIMIT), dtype=torch.float64))
     np.testing.assert_allclose(
-        p.log_prob(torch.from_numpy(x)[:, None]).detach()[:, 0], reference.logpmf(x), rtol=1e-6, atol=1e-7
+        p.log_prob(torch.from_numpy(x)[:, None]).detach(), reference.logpmf(x), rtol=1e-6, atol=1e-7
     )
     np.testing.assert_allclose(p.mean.detach(), mean)
     np.testing.assert_allclose(p.variance.detach(), mean + dispersion * mean**2)
@@ -150,17 +152,17 @@ def test_draws_have_the_mean_and_variance_they_should(likelihood):
 @likelihoods
 def test_supports_say_which_values_have_a_probability(likelihood):
     """Where `supports` says yes the log-probability is finite; everyday values outside are refused."""
-    X = np.array([[0.0, 0.5, 1.0, 3.0, -1.0, 2.5]])
+    X = np.array([0.0, 0.5, 1.0, 3.0, -1.0, 2.5])[:, None]
     expected = {
         "Bernoulli": [1, 1, 1, 0, 0, 0],
         "ContinuousBernoulli": [1, 1, 1, 0, 0, 0],
         "Poisson": [1, 0, 1, 1, 0, 0],
         "NegativeBinomial": [1, 0, 1, 1, 0, 0],
     }.get(likelihood.__name__, [1] * 6)
-    np.testing.assert_array_equal(likelihood.supports(X)[0], np.array(expected, dtype=bool))
-    family = likelihood(6).double()
-    log_prob = family(torch.zeros(1, family.n_numbers, dtype=torch.float64)).log_prob(torch.from_numpy(X))
-    assert torch.isfinite(log_prob.detach())[0, likelihood.supports(X)[0]].all()
+    np.testing.assert_array_equal(likelihood.supports(X)[:, 0], np.array(expected, dtype=bool))
+    family = likelihood(1).double()
+    log_prob = family(torch.zeros(6, family.n_numbers, dtype=torch.float64)).log_prob(torch.from_numpy(X))
+    assert torch.isfinite(log_prob.detach())[likelihood.supports(X)[:, 0]].all()
     if not likelihood.supports(X).all():
         assert likelihood.remedy
         assert likelihood.support

@@ -96,7 +96,7 @@ class Objective(torch.nn.Module):
 
     def forward(self, output, x):
         """Loss of a batch."""
-        return -(output.p.log_prob(x).sum(-1).mean(0) - output.q.kl()).mean()
+        return -(output.p.log_prob(x).mean(0) - output.q.kl()).mean()
 
 
 class WithDraws(torch.nn.Module):
