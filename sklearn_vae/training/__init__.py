@@ -1,0 +1,39 @@
+"""Training: how skorch runs the module, and how a trained net becomes plain data.
+
+The loss is minus the objective's mean over the samples of a batch, plus the logarithm of the
+Jacobian when x was scaled beforehand, so every loss that skorch records or prints is in nats per
+sample in the data's own units.
+
+Randomness is explicit. Weights, shuffling and noise each have a `torch.Generator`, seeded by the
+caller and gone after training; the process's own streams are neither read nor moved.
+
+* `net.py`: `VAENet`, a skorch net whose loss stays on the device until the end of an epoch. It takes
+  all that skorch takes: callbacks, optimizers, schedules.
+* `batches.py`: its batches, rows of one tensor.
+* `callbacks.py`: `KeepBest` stops training when the validation loss no longer falls, and restores the
+  best weights; `KLWarmUp`.
+* `devices.py`: devices by name, and `SeededInit`.
+* `state.py`: `net_state` and `load_net_state` turn what a net has learned into arrays and numbers,
+  and back.
+"""
+
+from .batches import Rows, TensorBatches
+from .callbacks import KeepBest, KLWarmUp, StopTraining
+from .devices import SeededInit, available_devices, resolve_device
+from .net import VALID_BATCH, VAENet
+from .state import load_net_state, net_state
+
+__all__ = [
+    "VALID_BATCH",
+    "KLWarmUp",
+    "KeepBest",
+    "Rows",
+    "SeededInit",
+    "StopTraining",
+    "TensorBatches",
+    "VAENet",
+    "available_devices",
+    "load_net_state",
+    "net_state",
+    "resolve_device",
+]

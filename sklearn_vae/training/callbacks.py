@@ -1,0 +1,91 @@
+"""What watches a training: the best weights, when to stop, and the weight of the KL on the way."""
+
+import math
+
+from skorch.callbacks import Callback
+
+
+class StopTraining(Exception):
+    """Raised by a callback to end training where it is, keeping what was learned."""
+
+
+class KeepBest(Callback):
+    """Watch the validation loss: stop when it no longer falls, and go back to the best weights.
+
+    The weights before the first epoch compete as well. Without validation data the training loss
+    decides when to stop, and the last weights stay.
+
+    Parameters
+    ----------
+    patience : int or float
+        Epochs without an improvement of more than `tol` before training stops.
+    tol : float
+        Nats per sample.
+    start : int
+        Epochs before any is counted.
+
+    Attributes
+    ----------
+    best_ : float
+        The least validation loss, or training loss if no data were held out.
+    epochs_, best_epoch_ : int
+        How many epochs this training took, and after how many of them the validation loss was least.
+    stopped_ : bool
+        Whether this callback ended the training.
+    """
+
+    def __init__(self, patience=math.inf, tol=0.0, start=0):
+        self.patience = patience
+        self.tol = tol
+        self.start = start
+
+    def on_train_begin(self, net, **kwargs):
+        self.best_ = self.mark_ = math.inf
+        self.misses_, self.weights_ = 0, None
+        self.epochs_ = self.best_epoch_ = 0
+        self.stopped_ = False
+
+    def on_epoch_begin(self, net, dataset_valid=None, **kwargs):
+        if self.weights_ is None and dataset_valid is not None:
+            loss = net.mean_loss(net.get_iterator(dataset_valid), net.validation_step, training=False)
+            self._offer(net, loss)
+
+    def on_epoch_end(self, net, dataset_valid=None, **kwargs):
+        self.epochs_ += 1
+        if dataset_valid is None:
+            self.best_ = min(self.best_, net.history[-1, "train_loss"])
+        else:
+            self._offer(net, net.history[-1, "valid_loss"])
+        if self.best_ < self.mark_ - self.tol or len(net.history) <= self.start:
+            self.mark_, self.misses_ = self.best_, 0
+        else:
+            self.misses_ += 1
+        if self.misses_ >= self.patience:
+            self.stopped_ = True
+            raise StopTraining
+
+    def on_train_end(self, net, **kwargs):
+        if self.weights_ is not None:
+            net.module_.load_state_dict(self.weights_)
+        self.weights_ = None
+
+    def _offer(self, net, loss):
+        if loss < self.best_ or self.weights_ is None:
+            self.best_, self.best_epoch_ = loss, self.epochs_
+            self.weights_ = {name: value.detach().clone() for name, value in net.module_.state_dict().items()}
+
+
+class KLWarmUp(Callback):
+    """Let the weight of the KL grow from 0 to its full value, linearly over the first epochs.
+
+    Parameters
+    ----------
+    epochs : int
+        Epochs after which the weight is full; 0 for no warm-up.
+    """
+
+    def __init__(self, epochs=0):
+        self.epochs = epochs
+
+    def on_epoch_begin(self, net, **kwargs):
+        net.criterion_.warmup = min(1.0, (len(net.history) - 1) / self.epochs) if self.epochs else 1.0

@@ -1,0 +1,69 @@
+"""Where tensors live and what they are drawn from: devices by name, initialisation by an explicit generator."""
+
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+
+def available_devices():
+    """Names of the devices that this machine has, best first."""
+    names = [f"cuda:{i}" for i in range(torch.cuda.device_count())]
+    if hasattr(torch, "xpu"):
+        names += [f"xpu:{i}" for i in range(torch.xpu.device_count())]
+    if torch.backends.mps.is_available():
+        names.append("mps")
+    return [*names, "cpu"]
+
+
+def resolve_device(name):
+    """Turn a device's name into a `torch.device` that is there.
+
+    Parameters
+    ----------
+    name : str
+        "auto" for the best that is there (CUDA, XPU, MPS, CPU, in this order), or any torch device.
+
+    Raises
+    ------
+    ValueError
+        If it is no device, or not on this machine.
+    """
+    if name == "auto":
+        return torch.device(available_devices()[0].partition(":")[0])
+    try:
+        device = torch.device(name)
+        torch.zeros(1, device=device).item()  # the one test that every backend understands
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise ValueError(
+            f"device={name!r} is not available on this machine ({str(error).splitlines()[0]}). "
+            f"Available: {', '.join(available_devices())}; or device='auto' to take the best of them."
+        ) from error
+    return device
+
+
+class SeededInit(TorchDispatchMode):
+    """Within this context torch draws from `generator` wherever a call names no other.
+
+    It lets modules initialise themselves, whoever wrote them, without touching the global stream.
+    Such a mode belongs to one thread, so concurrent fits do not meet.
+
+    Parameters
+    ----------
+    generator : torch.Generator
+    """
+
+    def __init__(self, generator):
+        super().__init__()
+        self.generator = generator
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        kwargs = dict(kwargs or {})
+        if not self._takes_generator(func):  # torch.randn and its like have an overload that does
+            name = "generator" if func._overloadname == "default" else func._overloadname + "_generator"
+            func = getattr(func.overloadpacket, name) if name in func.overloadpacket.overloads() else func
+        if self._takes_generator(func) and kwargs.get("generator") is None:
+            kwargs["generator"] = self.generator
+        return func(*args, **kwargs)
+
+    @staticmethod
+    def _takes_generator(func):
+        return any(argument.name == "generator" for argument in func._schema.arguments)

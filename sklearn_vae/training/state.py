@@ -1,0 +1,68 @@
+"""A trained net as plain data, and back: what is pickled holds arrays, numbers and strings, and runs no code."""
+
+import numpy as np
+import torch
+
+STATE_FORMAT = 1
+
+
+def _plain(value):
+    """Tensors to arrays, all through a nest of dicts and lists."""
+    if isinstance(value, torch.Tensor):
+        return value.detach().cpu().numpy().copy()
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, (list, tuple)) else value
+
+
+def _tensors(value):
+    """The inverse of `_plain`; arrays are copied, so they may be read-only."""
+    if isinstance(value, np.ndarray):
+        return torch.from_numpy(np.array(value))
+    return {key: _tensors(item) for key, item in value.items()} if isinstance(value, dict) else value
+
+
+def net_state(net):
+    """What a net has learned, as arrays, numbers and strings.
+
+    Returns
+    -------
+    dict
+        "format" (int); "module", an array for each weight; "optimizer", arrays for each weight;
+        "history", a dict of numbers for each epoch.
+    """
+    return {
+        "format": STATE_FORMAT,
+        "module": _plain(net.module_.state_dict()),
+        "optimizer": _plain(net.optimizer_.state_dict()["state"]),
+        "history": [{key: value for key, value in epoch.items() if key != "batches"} for epoch in net.history],
+    }
+
+
+def load_net_state(net, state):
+    """Give an initialised net of the same architecture what `net_state` took from another.
+
+    The optimizer's moments are taken over, its settings (learning rate ...) stay the net's own.
+
+    Raises
+    ------
+    ValueError
+        If a weight is missing, left over, misshapen or not finite, or the format is unknown.
+    """
+    if state.get("format") != STATE_FORMAT:
+        raise ValueError(f"The saved model has format {state.get('format')!r}; this version reads {STATE_FORMAT}.")
+    expected, given = net.module_.state_dict(), state["module"]
+    if expected.keys() != given.keys():
+        names = ", ".join(sorted(expected.keys() ^ given.keys()))
+        raise ValueError(f"The saved model does not fit its parameters: weights missing or left over: {names}.")
+    for name, weight in expected.items():
+        if tuple(weight.shape) != np.shape(given[name]):
+            raise ValueError(f"The saved weight {name} has shape {np.shape(given[name])}, not {tuple(weight.shape)}.")
+        if not np.all(np.isfinite(given[name])):
+            raise ValueError(f"The saved weight {name} has values that are not finite: the file is damaged.")
+    net.module_.load_state_dict(_tensors(given))
+    own = net.optimizer_.state_dict()
+    net.optimizer_.load_state_dict({**own, "state": _tensors(state["optimizer"])})
+    for epoch in state["history"]:
+        net.history.new_epoch()
+        net.history[-1].update(epoch)
