@@ -65,11 +65,12 @@ class VAE(nn.Module):
 
     def encode(self, x: Tensor) -> Posterior:
         """q(z | x) for x of shape (n, n_features)."""
-        return self.posterior(self.encoder(self.likelihood.encode(x)), self.n_components)
+        numbers = self.encoder(self.likelihood.encode(x)).to(x.dtype)  # which mixed precision has made narrower
+        return self.posterior(numbers, self.n_components)
 
     def decode(self, z: Tensor) -> Distribution:
         """p(x | z) for z of shape (..., d); the decoder itself sees two dimensions."""
-        numbers = self.decoder(z.reshape(-1, self.n_components))
+        numbers = self.decoder(z.reshape(-1, self.n_components)).to(z.dtype)
         return self.likelihood(numbers.reshape(*z.shape[:-1], -1))
 
     def reconstruct(self, x: Tensor) -> Tensor:

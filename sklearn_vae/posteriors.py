@@ -213,7 +213,7 @@ class Full(Posterior):
 
     def _read(self, others):
         d = self.mean.shape[-1]
-        rows, columns = torch.tril_indices(d, d, offset=-1)
+        rows, columns = torch.tril_indices(d, d, offset=-1, device=others.device)
         lower = others.new_zeros(*others.shape[:-1], d, d)
         lower[..., rows, columns] = others
         self.factor = lower + torch.diag_embed(self.scale)

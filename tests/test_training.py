@@ -1,5 +1,7 @@
 """How skorch runs the module: batches, seeds, callbacks, and the door to the rest of skorch."""
 
+import pickle
+
 import numpy as np
 import pytest
 import torch
@@ -7,6 +9,7 @@ from sklearn.datasets import load_iris
 from skorch.callbacks import Callback, Checkpoint, EarlyStopping, EpochScoring, GradientNormClipping, LRScheduler
 from torch.utils.data import DataLoader
 
+from sklearn_vae import VAETransformer
 from sklearn_vae.training import (
     Rows,
     SeededInit,
@@ -14,6 +17,7 @@ from sklearn_vae.training import (
     TensorBatches,
     VAENet,
     available_devices,
+    graph,
     resolve_device,
 )
 
@@ -143,6 +147,103 @@ def test_net_class(Estimator):
     estimator = quick(Estimator, net_class=Loud).fit(X)
     assert isinstance(estimator.net_, Loud)
     assert Loud.steps > 0
+
+
+def test_mixed_precision(Estimator):
+    """bfloat16 has 8 bits: trained in it, a model is as good to about a hundredth, and float32 as any other."""
+    plain = quick(Estimator, max_iter=30, init="auto").fit(X)
+    mixed = quick(Estimator, max_iter=30, init="auto", net_params={"autocast": "bfloat16"}).fit(X)
+    assert mixed.loss_curve_ != plain.loss_curve_
+    assert mixed.score(X) == pytest.approx(plain.score(X), abs=0.2)
+    assert {weight.dtype for weight in mixed.net_.module_.parameters()} == {torch.float32}
+
+
+def test_compilation(Estimator):
+    """With the backend that compiles nothing, so that what is tested is the way there and back."""
+    plain = quick(Estimator).fit(X)
+    compiled = quick(Estimator, net_params={"compile": True, "compile__backend": "eager"}).fit(X)
+    np.testing.assert_allclose(compiled.loss_curve_, plain.loss_curve_, rtol=1e-5)
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(compiled)).transform(X), compiled.transform(X))
+
+
+class Records:
+    """In the place of a CUDA graph: what is recorded is not run, and what is replayed is run again."""
+
+    def __init__(self):
+        self.recorded = self.replayed = 0
+
+    def __call__(self, step):
+        self.recorded += 1
+        result = torch.zeros(())
+
+        def replay():
+            self.replayed += 1
+            result.copy_(step())
+
+        return replay, result
+
+
+@pytest.fixture
+def records(monkeypatch):
+    monkeypatch.setattr(graph, "DEVICES", ("cpu",))
+    monkeypatch.setattr(graph, "record", Records())
+    return graph.record
+
+
+CAPTURABLE = {"optimizer__capturable": True}
+
+
+@pytest.mark.parametrize("covariance_type", ["diag", "full"])
+def test_recorded_steps_are_the_same_steps(records, covariance_type):
+    """Batches of 32 and a last one of 22 rows, a schedule's change of the rate and a growing weight of the KL."""
+    params = {"covariance_type": covariance_type, "batch_size": 32, "kl_warmup": 3, "early_stopping": False}
+    policy = LRScheduler(torch.optim.lr_scheduler.StepLR, step_size=6, gamma=0.5)
+    fits = [
+        quick(VAETransformer, max_iter=12, **params, net_params={**CAPTURABLE, "callbacks": [policy], **more}).fit(X)
+        for more in ({}, {"record_steps": False})
+    ]
+    assert records.recorded == 2  # in epoch 5, when the KL's weight stays as it was, and in 8, after the rate's change
+    assert records.replayed == 4 * (2 + 5)  # in epochs 5 and 6, and 8 to 12
+    np.testing.assert_allclose(*(fit.loss_curve_ for fit in fits), rtol=1e-6)
+    np.testing.assert_allclose(*(fit.transform(X) for fit in fits), rtol=1e-4, atol=1e-6)
+
+
+class OwnActivation(torch.nn.Module):
+    def forward(self, x):
+        return x
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        {"net_params": {}},  # an optimizer that does not promise it
+        {"net_params": {**CAPTURABLE, "callbacks": [GradientNormClipping(1.0)]}},
+        {"net_params": {**CAPTURABLE, "callbacks": [Watcher]}},
+        {"net_params": CAPTURABLE, "net_class": Loud},
+        {"net_params": CAPTURABLE, "objective": "infovae"},
+        {
+            "net_params": CAPTURABLE,
+            "encoder": lambda *sizes: torch.nn.Sequential(torch.nn.Linear(*sizes), OwnActivation()),
+        },
+        {"net_params": CAPTURABLE, "batch_size": 200},
+    ],
+    ids=["optimizer", "gradients", "batches", "net", "objective", "network", "one batch"],
+)
+def test_what_may_change_from_step_to_step_is_not_recorded(records, params):
+    quick(VAETransformer, **{"batch_size": 32, **params}).fit(X)
+    assert not records.recorded
+
+
+def test_what_cannot_be_recorded_runs_as_it_is(records, monkeypatch):
+    def refuse(step):
+        raise RuntimeError("operation not permitted when stream is capturing")
+
+    params = {"batch_size": 32, "net_params": CAPTURABLE}
+    recorded = quick(VAETransformer, **params).fit(X)
+    monkeypatch.setattr(graph, "record", refuse)
+    refused = quick(VAETransformer, **params).fit(X)
+    np.testing.assert_allclose(refused.loss_curve_, recorded.loss_curve_, rtol=1e-6)
+    assert records.recorded
 
 
 def test_no_data_and_no_generator_survive_fit(Estimator):

@@ -69,7 +69,11 @@ def build_net(spec, n_features, scale, device, seed):
         defaults |= {"criterion__info_alpha": spec["info_alpha"], "criterion__info_lambda": spec["info_lambda"]}
     given = copy.deepcopy(spec["net_params"]) or {}
     if "optimizer" not in given:
-        defaults |= {"optimizer__fused": device.type in ("cpu", "cuda"), "optimizer__weight_decay": spec["alpha"]}
+        defaults |= {
+            "optimizer__fused": device.type in ("cpu", "cuda"),
+            "optimizer__capturable": device.type == "cuda",
+            "optimizer__weight_decay": spec["alpha"],
+        }
     with SeededInit(torch.Generator().manual_seed(seed)):
         return (spec["net_class"] or VAENet)(**(defaults | given)).initialize()
 

@@ -12,11 +12,13 @@ from skorch.utils import to_tensor
 from torch.utils.data import DataLoader
 
 from ..objectives import fixed_deviates
-from .batches import Rows
+from .batches import Rows, TensorBatches
 from .callbacks import KeepBest, KLWarmUp, StopTraining
+from .graph import RecordedStep, may_record, settings
 
 VALID_BATCH = 4096
 FIXED_DRAWS = 16
+STEP = "infer", "run_module", "get_loss", "train_step", "train_step_single", "on_grad_computed", "evaluation_step"
 
 
 class VAENet(NeuralNet):
@@ -28,15 +30,27 @@ class VAENet(NeuralNet):
         Draws of z per sample and step.
     log_scale : float
         log of the Jacobian of the scaling that x went through, in nats, added to every loss.
+    autocast : str or None
+        A torch dtype, such as "bfloat16", in which the networks are trained (mixed precision); what they give, the
+        loss and the weights stay float32, and so does evaluation.
+    record_steps : bool
+        Whether a GPU runs training steps as one CUDA graph (`graph.py`) where that is possible.
     *args, **kwargs
         As for `skorch.NeuralNet`. The criterion is an objective of `sklearn_vae.objectives`.
     """
 
-    def __init__(self, *args, n_draws=1, log_scale=0.0, **kwargs):
+    def __init__(self, *args, n_draws=1, log_scale=0.0, autocast=None, record_steps=True, **kwargs):
         super().__init__(*args, **kwargs)
         self.n_draws = n_draws
         self.log_scale = log_scale
-        self._noise, self._lowest = {}, {}
+        self.autocast = autocast
+        self.record_steps = record_steps
+        self._forget_training()
+
+    def _forget_training(self):
+        """Let go of generators, data and whatever else belongs to one training."""
+        self._noise, self._lowest, self.train_split = {}, {}, None
+        self._recorded = self._settings = None
 
     @property
     def _default_callbacks(self):
@@ -47,8 +61,21 @@ class VAENet(NeuralNet):
         """Run the module on x with fresh deviates."""
         x = to_tensor(x, device=self.device)
         shape = self.n_draws, len(x), self.module__n_components
-        noise = self._noise.get(self.module_.training)
-        return self.module_(x, torch.randn(shape, generator=noise, device=x.device, dtype=x.dtype), **fit_params)
+        return self.run_module(
+            x, torch.randn(shape, generator=self.noise_generator, device=x.device, dtype=x.dtype), **fit_params
+        )
+
+    @property
+    def noise_generator(self):
+        """What the deviates are drawn from, in training or in validation."""
+        return self._noise.get(self.module_.training)
+
+    def run_module(self, x, eps, **fit_params):
+        """Run the module, in training in the precision asked for."""
+        if self.autocast is None or not self.module_.training:
+            return self.module_(x, eps, **fit_params)
+        with torch.autocast(x.device.type, getattr(torch, self.autocast)):
+            return self.module_(x, eps, **fit_params)
 
     def get_loss(self, y_pred, y_true, X=None, training=False):
         """Minus the objective in nats per sample, in the data's own units."""
@@ -87,6 +114,8 @@ class VAENet(NeuralNet):
             losses = self.history[-1, "batches", :, prefix + "_loss"]
             loss = np.average(losses, weights=self.history[-1, "batches", :, prefix + "_batch_size"]).item()
         else:
+            if training:
+                step_fn = self._recorded_or(step_fn, iterator)
             loss = self.mean_loss(iterator, step_fn, training, **fit_params)
             self.history.new_batch()  # skorch's Checkpoint looks at the last one
         if not math.isfinite(loss):
@@ -99,6 +128,23 @@ class VAENet(NeuralNet):
         self._lowest[prefix] = min(loss, lowest)
         self.history.record(prefix + "_loss", loss)
         self.history.record(prefix + "_loss_best", loss < lowest)  # what skorch's Checkpoint looks at
+
+    def _recorded_or(self, step_fn, iterator):
+        """The step as a CUDA graph, or as it is: where it cannot be recorded, and whenever settings have changed."""
+        several = isinstance(iterator, TensorBatches) and len(iterator) > 1
+        if not (self.record_steps and several and may_record(self, {name: getattr(VAENet, name) for name in STEP})):
+            return step_fn
+        before, self._settings = self._settings, settings(self)
+        if before != self._settings:
+            self._recorded = None
+            return step_fn
+        if self._recorded is None:
+            try:
+                self._recorded = RecordedStep(self, step_fn, iterator.batch_size)
+            except RuntimeError:
+                self.record_steps = False
+                self.optimizer_.zero_grad(set_to_none=True)
+        return self._recorded or step_fn
 
     def mean_loss(self, iterator, step_fn, training, **fit_params):
         """Mean loss per sample, fetched from the device once; validation noise is the same each time."""
@@ -138,7 +184,8 @@ class VAENet(NeuralNet):
         self.fresh_optimizer()
 
     def _batches_are_watched(self):
-        watchers = [(self, NeuralNet), *((callback, Callback) for _, callback in self.callbacks_)]
+        callbacks = [c for _, c in self.callbacks_ if getattr(c, "step_every", None) != "epoch"]  # as LRScheduler may
+        watchers = [(self, NeuralNet), *((callback, Callback) for callback in callbacks)]
         hooks = "on_batch_begin", "on_batch_end"
         return any(getattr(type(w), hook) is not getattr(base, hook) for w, base in watchers for hook in hooks)
 
@@ -176,4 +223,4 @@ class VAENet(NeuralNet):
             self.notify("on_train_end", X=data, y=None)
             return self
         finally:
-            self._noise, self._lowest, self.train_split = {}, {}, None
+            self._forget_training()

@@ -1,0 +1,99 @@
+"""A whole training step as one CUDA graph.
+
+A step of a small network is some hundred kernels of a few microseconds each, and launching them from
+Python takes longer than running them. Recorded once - forward, backward, optimizer - they are launched
+by a single call. What changes from step to step goes through two buffers at fixed addresses, the rows
+and the deviates, which are filled outside the graph by the same streams of random numbers in the same
+order as without it; so the losses are the same, to rounding.
+
+All else is frozen into the graph: the learning rate, the weight of the KL, whatever Python decides on
+the way. Hence `may_record` asks for networks, objectives and hooks that are known to decide nothing,
+and an epoch is recorded only if its `settings` are those of the epoch before. That one ran as usual,
+which also set up all that is set up at first use and must not be while recording.
+"""
+
+import torch
+from skorch.callbacks import Callback
+
+from ..objectives import ELBO, IWAE
+
+DEVICES = ("cuda",)
+
+
+def record(step):
+    """Record what ``step()`` launches; return a function that launches it again, and where its result will be."""
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph, capture_error_mode="thread_local"):
+        result = step()
+    return graph.replay, result
+
+
+def may_record(net, own_hooks):
+    """Whether nothing in a net's steps changes but rows and deviates.
+
+    Parameters
+    ----------
+    net : VAENet
+    own_hooks : dict of str to function
+        The methods of a step as `VAENet` has them: one that is overridden may do anything.
+    """
+    modules = [*net.module_.modules(), net.criterion_]
+    return (
+        torch.device(net.device).type in DEVICES
+        and type(net.criterion_) in (ELBO, IWAE)
+        and all(type(module).__module__.startswith(("torch.nn.", "sklearn_vae.")) for module in modules)
+        and all(group.get("capturable") for group in net.optimizer_.param_groups)
+        and all(getattr(type(net), name) is hook for name, hook in own_hooks.items())
+        and all(type(callback).on_grad_computed is Callback.on_grad_computed for _, callback in net.callbacks_)
+    )
+
+
+def settings(net):
+    """What would be frozen into a graph recorded now."""
+    groups = [{key: value for key, value in group.items() if key != "params"} for group in net.optimizer_.param_groups]
+    return repr((net.criterion_.kl_weight, groups))
+
+
+class RecordedStep:
+    """A training step for batches of one size; others take the step that is given.
+
+    Parameters
+    ----------
+    net : VAENet
+        Which has trained for an epoch.
+    step_fn : callable
+        ``step_fn(batch) -> dict`` with the "loss" of a batch.
+    n_rows : int
+        The size of a batch.
+
+    Raises
+    ------
+    RuntimeError
+        If the step cannot be recorded.
+    """
+
+    def __init__(self, net, step_fn, n_rows):
+        net._set_training(True)
+        self.step_fn = step_fn
+        self.generator = net.noise_generator
+        self.x = torch.zeros(n_rows, net.module__n_features, device=net.device)
+        self.eps = torch.zeros(net.n_draws, n_rows, net.module__n_components, device=net.device)
+
+        def step():
+            net.optimizer_.zero_grad(set_to_none=True)
+            loss = net.get_loss(net.run_module(self.x, self.eps), self.x)
+            loss.backward()
+            net.optimizer_.step()
+            return loss.detach()
+
+        self.replay, self.loss = record(step)
+
+    def __call__(self, batch, **fit_params):
+        """Train on a batch."""
+        x, _ = batch
+        if x.shape != self.x.shape:
+            return self.step_fn(batch, **fit_params)
+        self.x.copy_(x)
+        torch.randn(self.eps.shape, generator=self.generator, out=self.eps)
+        self.replay()
+        return {"loss": self.loss.clone()}
