@@ -13,6 +13,7 @@ Run as ``python examples/benchmarks/versus_linear.py --out examples/benchmarks/v
 
 import argparse
 import os
+import shlex
 import time
 import warnings
 from contextlib import nullcontext
@@ -206,7 +207,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--tables", nargs="*", help="names of tables; all if not given")
     parser.add_argument("--models", nargs="*", default=list(MODELS), help=f"among {', '.join(MODELS)}")
-    parser.add_argument("--ablate", action="store_true", help="leave out one ingredient at a time")
+    parser.add_argument("--ablate", nargs="*", help=f"leave out one ingredient at a time, among {', '.join(ABLATIONS)}")
     parser.add_argument("--splits", type=int, default=5)
     parser.add_argument("--max-rows", type=int, default=2000)
     parser.add_argument("--jobs", type=int, default=2)
@@ -214,8 +215,8 @@ def main():
     options = parser.parse_args()
     tables = load_tables(options.tables)
     models = {name: MODELS[name] for name in options.models}
-    if options.ablate:
-        models = {name: (VAETransformer, params) for name, params in ABLATIONS.items()}
+    if options.ablate is not None:
+        models = {name: (VAETransformer, ABLATIONS[name]) for name in options.ablate or ABLATIONS}
     jobs = []
     for name, (X, y) in tables.items():
         if len(X) > options.max_rows:
@@ -228,14 +229,14 @@ def main():
     for name, d, out in Parallel(n_jobs=options.jobs)(delayed(one_cell)(*job) for job in jobs):
         cells.setdefault((name, d), []).append(out)
     asked = " ".join(
-        " ".join([f"--{key.replace('_', '-')}", *(map(str, np.atleast_1d(value)) if value is not True else ())])
+        " ".join([f"--{key.replace('_', '-')}", *(shlex.quote(str(each)) for each in np.atleast_1d(value))])
         for key, value in vars(options).items()
-        if value and key != "out" and value != parser.get_default(key)
+        if value is not None and key != "out" and value != parser.get_default(key)
     )
     lines = heading(
         f"versus_linear.py {asked}", ("torch", "scikit-learn", "numpy"), f"{len(cells)} cells, {options.splits} splits"
     )
-    (report_ablations if options.ablate else report)(cells, models, lines.append)
+    (report if options.ablate is None else report_ablations)(cells, models, lines.append)
     publish(lines, options.out)
 
 
