@@ -75,7 +75,7 @@ def searching(repeats):
             if i:  # the first round starts the workers
                 seconds.append(time.perf_counter() - start)
     one, two = (np.median(times[n]) for n in (1, 2))
-    yield f"GridSearchCV, 8 settings, 2 folds: n_jobs=1 {one:.1f} s, n_jobs=2 {two:.1f} s, {one / two:.2f} times as fast"
+    yield f"GridSearchCV, 8 settings, cv=2: n_jobs=1 {one:.1f} s, n_jobs=2 {two:.1f} s, {one / two:.2f} times faster"
     threads = Parallel(n_jobs=2)(delayed(torch.get_num_threads)() for _ in range(4))
     yield f"threads of torch: {torch.get_num_threads()} in this process, {sorted(set(threads))} in the workers"
 

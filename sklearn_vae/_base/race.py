@@ -14,13 +14,13 @@ With rows held out, in order:
    linear model of all rows. It is done for up to `FEW_ROWS` rows; with more of them a tenth hardly
    changes anything.
 4. **Doubt.** The noise variance is raised by what may be missing from it, the larger of two: one
-   standard error of the held-out mean squared error, and what the start's mean squared error over
-   the rows trained on exceeds its own over those held out (the difference estimator of sampling,
-   Cochran 1977, section 7.9: rows far out of which too few were held out show there). With noise
-   per feature it is raised by the same share in all, the median of the features' own. A density
-   that expects too little noise loses without bound on rows farther out than it has seen; one whose
-   variance is r times too large loses D/2 (log r + 1/r - 1) nats, next to nothing where many rows
-   agree on it.
+   standard error of a mean squared error over so many rows, whose spread the held-out ones tell; and
+   what the start's mean squared error over the rows trained on exceeds its own over those held out
+   (the difference estimator of sampling, Cochran 1977, section 7.9: if too few of the rows far out
+   were held out, it shows there). With noise per feature it is raised by the same share in all, the
+   median of the features' own. A density that expects too little noise loses without bound on rows
+   farther out than it has seen; one whose variance is r times too large loses
+   D/2 (log r + 1/r - 1) nats, next to nothing where many rows agree on it.
 
 With no rows held out the first start is trained, and that is all.
 """
@@ -100,7 +100,7 @@ def best_net(build, starts, x, x_valid, epochs, seeds):
     _cool(best, x, x_valid, epochs, seeds)
     few = len(x) + len(x_valid) <= FEW_ROWS and isinstance(x, torch.Tensor)
     net = _over_all_rows(build, best, x, x_valid, seeds) if few else best.net
-    doubt = _doubt_of_noise(best.net.module_, best.origin, thinned(x, JUDGED), judges)
+    doubt = _doubt_of_noise(best.net.module_, best.origin, thinned(x, JUDGED), judges, len(x) + len(x_valid))
     if doubt:
         likelihood = net.module_.likelihood
         likelihood.start_noise((1 + doubt) * likelihood.noise_variance)
@@ -150,7 +150,7 @@ def _over_all_rows(build, run, x, x_valid, seeds):
 
 def _takes_over(gain, explained, explained_before):
     """Whether another start is better by the nats gained on each row, or as good and the first one collapsed."""
-    doubt = STANDARD_ERRORS * _standard_error(gain)
+    doubt = STANDARD_ERRORS * gain.std() / len(gain) ** 0.5
     return bool(gain.mean() > doubt or (gain.mean() > -doubt and explained > 2 * explained_before))
 
 
@@ -162,8 +162,8 @@ def _explained(module, x):
 
 
 @torch.inference_mode()
-def _doubt_of_noise(module, origin, x, x_valid):
-    """What may be missing from a module's noise variance, as a share of it; 0 where it is not learned."""
+def _doubt_of_noise(module, origin, x, x_valid, n):
+    """What may be missing from a noise variance learned from n rows, as a share of it; 0 where it is not learned."""
     if not module.likelihood.learns_noise:
         return 0.0
     noise = module.likelihood.noise_variance
@@ -173,8 +173,4 @@ def _doubt_of_noise(module, origin, x, x_valid):
         return error if noise.ndim else error.mean(1)
 
     missed = errors(origin, x).mean(0) - errors(origin, x_valid).mean(0)
-    return torch.maximum(_standard_error(errors(module, x_valid)), missed).median().item()
-
-
-def _standard_error(values):
-    return values.std(0) / len(values) ** 0.5
+    return torch.maximum(errors(module, x_valid).std(0) / n**0.5, missed).median().item()
