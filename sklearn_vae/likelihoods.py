@@ -132,10 +132,10 @@ class DiagonalNormal(Distribution):
         D = self.loc.shape[-1]
         squares, precision = (value - self.loc).square(), torch.exp(-self.log_variance)
         if self.log_variance.ndim:
-            squares, log_det = (squares * precision).sum(-1), self.log_variance.sum(-1)
+            deviance = (squares * precision).sum(-1) + self.log_variance.sum(-1)
         else:
-            squares, log_det = squares.sum(-1) * precision, D * self.log_variance
-        return -0.5 * (squares + log_det + D * math.log(2 * math.pi))
+            deviance = torch.add(squares.sum(-1) * precision, self.log_variance, alpha=D)
+        return -0.5 * (deviance + D * math.log(2 * math.pi))
 
     @property
     def mean(self):

@@ -101,13 +101,25 @@ def measure_memmap(answer, n):
         start = time.perf_counter()
         model = VAETransformer(**params).fit(on_disk)
         seconds = time.perf_counter() - start
-        limit = Path("/sys/fs/cgroup/memory/memory.limit_in_bytes")
         answer.put(
             f"fit on a memory map of {on_disk.nbytes / 1e9:.1f} GB, two epochs: {seconds:.0f} s, "
             f"{seconds / n / in_memory:.2f} times as long per row as from memory; peak resident {peak() / 1e9:.2f} GB; "
             f"loss {model.loss_curve_[0]:.2f}, {model.loss_curve_[1]:.2f}"
-            + (f"; limit {int(limit.read_text()) / 1e9:.1f} GB" if limit.exists() else "")
+            f"; limit {memory_limit()}"
         )
+
+
+def memory_limit():
+    """What the control group of this process allows it."""
+    for line in Path("/proc/self/cgroup").read_text().splitlines():
+        number, controllers, group = line.split(":", 2)
+        folder, file = ("memory", "memory.limit_in_bytes") if controllers == "memory" else ("", "memory.max")
+        limit = Path("/sys/fs/cgroup", folder, group.lstrip("/"), file)
+        if (number == "0" or folder) and limit.exists():
+            text = limit.read_text().strip()
+            if text != "max" and int(text) < 2**60:  # version 1 has a number for no limit, too
+                return f"{int(text) / 1e9:.1f} GB"
+    return "none"
 
 
 def run(function, *args):

@@ -4,8 +4,9 @@ All train the same network on the same batches with AdamW: encoder and decoder w
 linear path beside them, a posterior with a variance per component, shared Gaussian noise. The hand-written loop is what
 a good engineer would write: the data on the device, one permutation an epoch, a fused optimizer, the loss read once an
 epoch, the bound spelled out. It starts from the same weights and draws the same numbers, so its losses have to be the
-same. Stock skorch is `skorch.NeuralNet` with its own data loading and history around the same module and objective,
-with the same fused optimizer. pythae's trainer takes part if it is installed (``pip install pythae``).
+same. Stock skorch is `skorch.NeuralNet` fitted to NumPy arrays, with its own data loading and history around the same
+module and objective, with the same fused optimizer. pythae's trainer takes part if it is installed
+(``pip install pythae``).
 
 Runs of all are interleaved, and the figures are medians over them of time per step; ratios are what counts, since
 machines are noisy.
@@ -31,7 +32,6 @@ import numpy as np
 import skorch
 import torch
 from report import heading, publish
-from torch.utils.data import TensorDataset
 
 from sklearn_vae import RhoVAETransformer, VAETransformer
 from sklearn_vae._base.net import build_net
@@ -127,7 +127,7 @@ def time_stock(net, x, epochs):
         verbose=0,
     ).initialize()
     start = time.perf_counter()
-    stock.partial_fit(TensorDataset(x, x))
+    stock.partial_fit(x.numpy(), x.numpy())
     return time.perf_counter() - start, None
 
 
