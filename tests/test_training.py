@@ -172,7 +172,7 @@ class Records:
     def __init__(self):
         self.recorded = self.replayed = 0
 
-    def __call__(self, step):
+    def __call__(self, step, device):
         self.recorded += 1
         result = torch.zeros(())
 
@@ -235,7 +235,7 @@ def test_what_may_change_from_step_to_step_is_not_recorded(records, params):
 
 
 def test_what_cannot_be_recorded_runs_as_it_is(records, monkeypatch):
-    def refuse(step):
+    def refuse(step, device):
         raise RuntimeError("operation not permitted when stream is capturing")
 
     params = {"batch_size": 32, "net_params": CAPTURABLE}

@@ -6,6 +6,8 @@
 3. Two epochs without rows held out, normal data of 100 features, up to a million rows; the slope is that of
    log seconds over log n, from the line above.
 
+With ``--grid`` it is two epochs of 10,000 rows in place of these, for each number of features and components.
+
 Run as ``python examples/benchmarks/growth.py --out examples/benchmarks/growth.txt``, on a machine that does nothing
 else.
 """
@@ -85,22 +87,35 @@ def two_epochs(sizes):
             yield f"{n:24}{d:4}{seconds:10.2f}{slope:8.2f}"
 
 
+def grid(features, components, n=10_000):
+    """Two epochs for each number of features and components; seconds, and slopes from the first to the last."""
+    yield f"{'two epochs, seconds':24}" + "".join(f"{f'd = {d}':>10}" for d in components) + f"{'slope':>10}"
+    table = []
+    for D in features:
+        X = np.random.RandomState(0).standard_normal((n, D)).astype(np.float32)
+        table.append([timed_fit(X, n_components=d, max_iter=2, early_stopping=False)[0] for d in components])
+        slope = np.log(table[-1][-1] / table[-1][0]) / np.log(components[-1] / components[0])
+        yield f"{f'{D} features':24}" + "".join(f"{seconds:10.2f}" for seconds in table[-1]) + f"{slope:10.2f}"
+    slopes = np.log(np.divide(table[-1], table[0])) / np.log(features[-1] / features[0])
+    yield f"{'slope':24}" + "".join(f"{slope:10.2f}" for slope in slopes)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--grid", action="store_true", help="features by components, in place of all else")
     parser.add_argument("--out", help="file to write to; the screen if not given")
     options = parser.parse_args()
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
     timed_fit(np.random.RandomState(0).standard_normal((200, 5)), max_iter=2)  # what is paid once
-    lines = [
-        *heading("growth.py", ("torch", "scikit-learn"), "CPU, 1 thread"),
-        "",
-        *on_rows((250, 1000, 4000, 16_000, 58_000)),
-        "",
-        *on_features((28, 7, 2, 1)),
-        "",
-        *two_epochs((1000, 10_000, 100_000, 1_000_000)),
-    ]
+    command = "growth.py --grid" if options.grid else "growth.py"
+    lines = [*heading(command, ("torch", "scikit-learn"), "CPU, 1 thread"), ""]
+    if options.grid:
+        lines += grid((10, 30, 100, 300, 1000), (2, 8, 32, 128))
+    else:
+        lines += on_rows((250, 1000, 4000, 16_000, 58_000))
+        lines += ["", *on_features((28, 7, 2, 1))]
+        lines += ["", *two_epochs((1000, 10_000, 100_000, 1_000_000))]
     publish(lines, options.out)
 
 

@@ -12,18 +12,21 @@ and an epoch is recorded only if its `settings` are those of the epoch before. T
 which also set up all that is set up at first use and must not be while recording.
 """
 
+import threading
+
 import torch
 from skorch.callbacks import Callback
 
 from ..objectives import ELBO, IWAE
 
 DEVICES = ("cuda",)
+ONE_AT_A_TIME = threading.Lock()  # a process can record no more
 
 
-def record(step):
+def record(step, device):
     """Record what ``step()`` launches; return a function that launches it again, and where its result will be."""
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph, capture_error_mode="thread_local"):
+    graph, stream = torch.cuda.CUDAGraph(), torch.cuda.Stream(device)
+    with ONE_AT_A_TIME, torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"):
         result = step()
     return graph.replay, result
 
@@ -86,7 +89,7 @@ class RecordedStep:
             net.optimizer_.step()
             return loss.detach()
 
-        self.replay, self.loss = record(step)
+        self.replay, self.loss = record(step, self.x.device)
 
     def __call__(self, batch, **fit_params):
         """Train on a batch."""
