@@ -95,6 +95,11 @@ def standard_error(values):
     return np.std(values, ddof=1) / len(values) ** 0.5 if len(values) > 1 else np.nan
 
 
+def short(value, sign=""):
+    """A number in nats, with two decimals unless there is no room for it."""
+    return format(value, sign + (".2f" if not abs(value) >= 1e5 else ".1e"))
+
+
 def without(params):
     """The parameters of an estimator, without what is patched."""
     return {key: value for key, value in params.items() if key != "patch"}
@@ -142,7 +147,7 @@ def report(cells, models, write):
         linear = LINEAR_OF.get(label, "pca")
         write(f"\n{label} against {linear}: mean over splits (± standard error of the difference)\n")
         write(
-            f"{'table':15}{'d':>2}{'linear':>11}{'mixture':>11}{'gain, nats':>20}{'R²':>8}{'pPCA':>7}{'PCA':>7}"
+            f"{'table':15}{'d':>2}{'linear':>11}{'mixture':>11}{'gain, nats':>21}{'R²':>8}{'pPCA':>7}{'PCA':>7}"
             f"{'logistic':>16}{'5-nn':>14}{'active':>8}{'time, s':>9}"
         )
         wins = []
@@ -155,8 +160,8 @@ def report(cells, models, write):
             m, pca = mean[label], mean["pca"]
             mixture = mean.get("gaussian mixture", {"score": np.nan})["score"]
             write(
-                f"{name:15}{d:2}{mean[linear]['score']:11.2f}{mixture:11.2f}"
-                f"{gain.mean():+12.2f} ±{standard_error(gain):6.2f}"
+                f"{name:15}{d:2}{short(mean[linear]['score']):>11}{short(mixture):>11}"
+                f"{short(gain.mean(), '+'):>12} ±{short(standard_error(gain)):>7}"
                 f"{m['r2']:8.3f}{pca['ppca r2']:7.3f}{pca['r2']:7.3f}"
                 f"{m['logistic']:9.3f} ({pca['logistic']:.3f}){m['5-nn']:7.3f} ({pca['5-nn']:.3f})"
                 f"{m['active']:8.1f}{m['time']:9.1f}"
