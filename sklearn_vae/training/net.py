@@ -50,7 +50,7 @@ class VAENet(NeuralNet):
     def _forget_training(self):
         """Let go of generators, data and whatever else belongs to one training."""
         self._noise, self._lowest, self.train_split = {}, {}, None
-        self._recorded = self._settings = None
+        self._recorded = self._settings = self._mode = None
 
     @property
     def _default_callbacks(self):
@@ -68,11 +68,11 @@ class VAENet(NeuralNet):
     @property
     def noise_generator(self):
         """What the deviates are drawn from, in training or in validation."""
-        return self._noise.get(self.module_.training)
+        return self._noise.get(self._mode)
 
     def run_module(self, x, eps, **fit_params):
         """Run the module, in training in the precision asked for."""
-        if self.autocast is None or not self.module_.training:
+        if self.autocast is None or not self._mode:
             return self.module_(x, eps, **fit_params)
         with torch.autocast(x.device.type, getattr(torch, self.autocast)):
             return self.module_(x, eps, **fit_params)
@@ -83,8 +83,9 @@ class VAENet(NeuralNet):
 
     def _set_training(self, training=True):
         """Switch modes where they change, not at every step: it walks through all modules."""
-        if self.module_.training != training or self.criterion_.training != training:
+        if self._mode is not training:
             super()._set_training(training)
+            self._mode = training
 
     def get_iterator(self, dataset, training=False):
         """Batches of `dataset`, shuffled by this training's own generator."""
