@@ -141,10 +141,8 @@ class Evaluation(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         """
 
         def terms(output, x):
-            return {
-                "bound": reconstruction(output, x) - output.q.kl(),
-                "kl_per_component": output.q.kl_per_component(),
-            }
+            kl = output.q.kl_per_component()
+            return {"bound": reconstruction(output, x) - kl.sum(-1), "kl_per_component": kl}
 
         bound, kl = self._bound(X, n_draws, terms).values()
         total = kl.sum(axis=1)

@@ -12,6 +12,7 @@ caller and gone after training; the process's own streams are neither read nor m
 * `batches.py`: its batches, rows of one tensor.
 * `callbacks.py`: `KeepBest` stops training when the validation loss no longer falls, and restores the
   best weights; `KLWarmUp`.
+* `graph.py`: a step recorded as a CUDA graph, where nothing forbids it.
 * `devices.py`: devices by name, and `SeededInit`.
 * `state.py`: `net_state` and `load_net_state` turn what a net has learned into arrays and numbers,
   and back.

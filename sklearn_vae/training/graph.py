@@ -20,6 +20,7 @@ from skorch.callbacks import Callback
 from ..objectives import ELBO, IWAE
 
 DEVICES = ("cuda",)
+STEP = "infer", "run_module", "get_loss", "train_step", "train_step_single", "on_grad_computed"
 ONE_AT_A_TIME = threading.Lock()  # a process can record no more
 
 
@@ -31,24 +32,20 @@ def record(step, device):
     return graph.replay, result
 
 
-def may_record(net, own_hooks):
-    """Whether nothing in a net's steps changes but rows and deviates.
-
-    Parameters
-    ----------
-    net : VAENet
-    own_hooks : dict of str to function
-        The methods of a step as `VAENet` has them: one that is overridden may do anything.
-    """
-    modules = [*net.module_.modules(), net.criterion_]
+def may_record(net):
+    """Whether nothing in a net's steps changes but rows and deviates: who wrote them is known."""
     return (
         torch.device(net.device).type in DEVICES
         and type(net.criterion_) in (ELBO, IWAE)
-        and all(type(module).__module__.startswith(("torch.nn.", "sklearn_vae.")) for module in modules)
+        and all(_is_from(type(module), "torch.nn.", "sklearn_vae.") for module in net.module_.modules())
+        and all(_is_from(getattr(type(net), name), "skorch.net", "sklearn_vae.") for name in STEP)
         and all(group.get("capturable") for group in net.optimizer_.param_groups)
-        and all(getattr(type(net), name) is hook for name, hook in own_hooks.items())
         and all(type(callback).on_grad_computed is Callback.on_grad_computed for _, callback in net.callbacks_)
     )
+
+
+def _is_from(what, *packages):
+    return what.__module__.startswith(packages)
 
 
 def settings(net):

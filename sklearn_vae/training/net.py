@@ -18,7 +18,6 @@ from .graph import RecordedStep, may_record, settings
 
 VALID_BATCH = 4096
 FIXED_DRAWS = 16
-STEP = "infer", "run_module", "get_loss", "train_step", "train_step_single", "on_grad_computed", "evaluation_step"
 
 
 class VAENet(NeuralNet):
@@ -133,7 +132,7 @@ class VAENet(NeuralNet):
     def _recorded_or(self, step_fn, iterator):
         """The step as a CUDA graph, or as it is: where it cannot be recorded, and whenever settings have changed."""
         several = isinstance(iterator, TensorBatches) and len(iterator) > 1
-        if not (self.record_steps and several and may_record(self, {name: getattr(VAENet, name) for name in STEP})):
+        if not (self.record_steps and several and may_record(self)):
             return step_fn
         before, self._settings = self._settings, settings(self)
         if before != self._settings:
