@@ -33,6 +33,12 @@ PARAMETERS = """
         squared units. Shared noise keeps PCA's reconstruction; noise per feature gives some of it
         away for a better likelihood.
 
+    noise_growth : float or "auto", default="auto"
+        How the noise of the Gaussian likelihood grows with the distance of z from the centre: its
+        variance is `noise_variance` times ((1 + |z|^2 / d) / 2)^noise_growth. 0 for the same noise
+        everywhere; "auto" to measure it on the held-out rows when training ends, where the noise
+        is learned and there are hidden layers, and 0 where not. Not for "heteroscedastic" noise.
+
     covariance_type : {covariance_types}, default="{covariance_type}"
         {covariance_doc}
 
@@ -125,7 +131,11 @@ PARAMETERS = """
         The fitted net; ``net_.module_`` is the torch module.
 
     noise_variance_ : ndarray of shape (n_features,)
-        Variance of the Gaussian noise, in X's squared units.
+        Variance of the Gaussian noise, in X's squared units; if it grows with the distance, that
+        where |z|^2 is n_components, its mean under the prior.
+
+    noise_growth_ : float
+        The power of (1 + |z|^2 / d) / 2 by which the variance of the Gaussian noise grows.
 
     dispersion_ : ndarray of shape (n_features,)
         Dispersion of the negative binomial: the variance is mean + dispersion mean^2.
@@ -282,6 +292,7 @@ class RhoVAETransformer(BaseVAE):
         decoder=None,
         likelihood="gaussian",
         noise_variance="shared",
+        noise_growth="auto",
         covariance_type="ar1",
         objective="elbo",
         n_draws=1,

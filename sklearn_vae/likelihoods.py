@@ -14,8 +14,9 @@ every constant kept.
     NegativeBinomial      0, 1, 2, ...   log mean; a dispersion per feature is learned
 
 The noise sigma^2 of the Gaussian is one fixed number, one learned number ("shared": the noise of
-probabilistic PCA), one learned number per feature ("per_feature": that of factor analysis), or a
-function of z ("heteroscedastic"). It decides the balance between reconstruction and KL: a squared
+probabilistic PCA), one learned number per feature ("per_feature": that of factor analysis), each of
+them times a power of the distance of z from the centre if the data ask for it; or any function of z
+("heteroscedastic"). It decides the balance between reconstruction and KL: a squared
 error alone is sigma^2 = 1/2.
 
 For values strictly between 0 and 1 the Bernoulli expression is a cross-entropy and not a density:
@@ -47,6 +48,11 @@ def unbounded(logarithm: Tensor) -> Tensor:
     return LOG_LIMIT * torch.atanh((logarithm / LOG_LIMIT).clamp(-0.999, 0.999))
 
 
+def log_distance(z: Tensor) -> Tensor:
+    """How far from the centre z (..., d) is: log((1 + |z|^2 / d) / 2), of shape (..., 1)."""
+    return torch.log1p(z.square().mean(-1, keepdim=True)) - math.log(2)
+
+
 def by_row(p: Distribution) -> Distribution:
     """A distribution over rows, from one over their entries."""
     return Independent(p, 1, validate_args=False)
@@ -65,7 +71,9 @@ class Likelihood(nn.Module):
     rescales : bool
         Whether x may be centred and scaled: true of densities on all of R^D.
     learns_noise : bool
-        Whether there is a noise variance of the model's own, learned, and not a function of z.
+        Whether there is a noise variance of the model's own, learned.
+    measures_growth : bool
+        Whether it is to be found out how that noise grows with the distance of z from the centre.
     support : str
         The values that x may take, for people.
     remedy : str
@@ -74,6 +82,7 @@ class Likelihood(nn.Module):
 
     rescales = False
     learns_noise = False
+    measures_growth = False
     support = "any real number"
     remedy = ""
 
@@ -95,8 +104,16 @@ class Likelihood(nn.Module):
         """What the encoder sees of x."""
         return x
 
-    def forward(self, numbers: Tensor) -> Distribution:
-        """p(x | z), over rows of n_features, for the decoder's numbers of shape (..., n_numbers)."""
+    def forward(self, numbers: Tensor, z: Tensor | None = None) -> Distribution:
+        """p(x | z), over rows of n_features.
+
+        Parameters
+        ----------
+        numbers : Tensor of shape (..., n_numbers)
+            The decoder's, for z.
+        z : Tensor of shape (..., d), optional
+            Needed where the noise grows with it.
+        """
         raise NotImplementedError
 
     def draw(self, p: Distribution, rng: np.random.RandomState) -> np.ndarray:
@@ -118,7 +135,7 @@ class DiagonalNormal(Distribution):
     Parameters
     ----------
     mean : Tensor of shape (..., D)
-    log_variance : Tensor of shape (), (D,) or (..., D)
+    log_variance : Tensor of shape (), (D,), (..., 1) or (..., D)
         log sigma^2.
     """
 
@@ -131,10 +148,12 @@ class DiagonalNormal(Distribution):
     def log_prob(self, value):
         D = self.loc.shape[-1]
         squares, precision = (value - self.loc).square(), torch.exp(-self.log_variance)
-        if self.log_variance.ndim:
-            deviance = (squares * precision).sum(-1) + self.log_variance.sum(-1)
-        else:
+        if self.log_variance.ndim == 0:
             deviance = torch.add(squares.sum(-1) * precision, self.log_variance, alpha=D)
+        elif self.log_variance.shape[-1] == 1:
+            deviance = squares.sum(-1) * precision[..., 0] + D * self.log_variance[..., 0]
+        else:
+            deviance = (squares * precision).sum(-1) + self.log_variance.sum(-1)
         return -0.5 * (deviance + D * math.log(2 * math.pi))
 
     @property
@@ -147,7 +166,14 @@ class DiagonalNormal(Distribution):
 
 
 class Gaussian(Likelihood):
-    """N(mean, sigma^2).
+    r"""N(mean, sigma^2(z)), where the noise may grow with the distance from the centre.
+
+        sigma^2(z) = sigma^2 ((1 + |z|^2 / d) / 2)^g
+
+    so sigma^2 is the variance where |z|^2 is d, its mean under the prior. With g = 0 it is the same
+    everywhere, as in probabilistic PCA and factor analysis. Data with heavy tails have rows very far out,
+    which no model rebuilds as it does the rest: they cost |x - mean|^2 / (2 sigma^2) nats where the noise
+    does not grow, and about D/2 log |x - mean|^2 where it does.
 
     Parameters
     ----------
@@ -155,13 +181,17 @@ class Gaussian(Likelihood):
         Number of features.
     noise_variance : {"shared", "per_feature"} or array-like of shape (n_features,)
         sigma^2: learned, one for all features or one for each; or fixed at these values.
+    noise_growth : "auto" or float
+        g: to be measured when training ends, if the noise is learned; or fixed at this value.
     """
 
     rescales = True
 
-    def __init__(self, n_features: int, noise_variance="shared"):
+    def __init__(self, n_features: int, noise_variance="shared", noise_growth=0.0):
         super().__init__(n_features)
         self.learns_noise = isinstance(noise_variance, str)
+        self.measures_growth = noise_growth == "auto" and self.learns_noise
+        self.noise_growth = 0.0 if noise_growth == "auto" else float(noise_growth)
         if self.learns_noise:
             shape = {"shared": (), "per_feature": (n_features,)}[noise_variance]
             self.log_variance = nn.Parameter(torch.empty(shape))
@@ -185,8 +215,17 @@ class Gaussian(Likelihood):
         """sigma^2, of shape () or (n_features,)."""
         return torch.exp(bounded(self.log_variance))
 
-    def forward(self, numbers):
-        return DiagonalNormal(numbers, bounded(self.log_variance))
+    def forward(self, numbers, z=None):
+        log_variance = bounded(self.log_variance)
+        if self.noise_growth:
+            log_variance = log_variance + self.noise_growth * log_distance(z)
+        return DiagonalNormal(numbers, log_variance)
+
+    def get_extra_state(self):
+        return torch.tensor(self.noise_growth, dtype=torch.float64)
+
+    def set_extra_state(self, state):
+        self.noise_growth = state.item()
 
     def draw(self, p, rng):
         mean = p.mean.cpu().numpy()
@@ -199,14 +238,16 @@ class HeteroscedasticGaussian(Gaussian):
     The decoder's numbers: mean (n_features), log(sigma^2 - 0.001) (n_features), the latter bounded.
     """
 
-    def __init__(self, n_features: int, noise_variance="heteroscedastic"):
+    noise_growth = 0.0
+
+    def __init__(self, n_features: int, noise_variance="heteroscedastic", noise_growth=0.0):
         Likelihood.__init__(self, n_features)
 
     @property
     def n_numbers(self):
         return 2 * self.n_features
 
-    def forward(self, numbers):
+    def forward(self, numbers, z=None):
         mean, log_variance = numbers.split(self.n_features, -1)
         variance = SMALLEST_PREDICTED_VARIANCE + torch.exp(bounded(log_variance))
         return DiagonalNormal(mean, torch.log(variance))
@@ -229,7 +270,7 @@ class Bernoulli(Likelihood):
     def of_mean(self, mean):
         return torch.logit(mean, eps=0.01)
 
-    def forward(self, numbers):
+    def forward(self, numbers, z=None):
         return by_row(BernoulliDistribution(logits=numbers, validate_args=False))
 
     def draw(self, p, rng):
@@ -289,7 +330,7 @@ class ContinuousBernoulliDistribution(Distribution):
 class ContinuousBernoulli(Bernoulli):
     """A density on [0, 1], for grey values and proportions; the decoder gives the logit."""
 
-    def forward(self, numbers):
+    def forward(self, numbers, z=None):
         return by_row(ContinuousBernoulliDistribution(numbers))
 
     def draw(self, p, rng):
@@ -321,7 +362,7 @@ class Count(Likelihood):
 class Poisson(Count):
     """Counts whose variance is their mean; the decoder gives the log of the rate, bounded within +-30."""
 
-    def forward(self, numbers):
+    def forward(self, numbers, z=None):
         return by_row(PoissonDistribution(torch.exp(bounded(numbers)), validate_args=False))
 
     def draw(self, p, rng):
@@ -344,7 +385,7 @@ class NegativeBinomial(Count):
         """Alpha, of shape (n_features,)."""
         return torch.exp(bounded(self.log_dispersion))
 
-    def forward(self, numbers):
+    def forward(self, numbers, z=None):
         log_dispersion = bounded(self.log_dispersion)
         logits = bounded(numbers) + log_dispersion
         return by_row(NegativeBinomialDistribution(torch.exp(-log_dispersion), logits=logits, validate_args=False))

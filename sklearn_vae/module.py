@@ -1,6 +1,6 @@
 """The module: encoder + posterior + decoder + likelihood, and what comes out of them.
 
-    q(z | x) = posterior(encoder(x));   z = mu + L eps;   p(x | z) = likelihood(decoder(z))
+    q(z | x) = posterior(encoder(x));   z = mu + L eps;   p(x | z) = likelihood(decoder(z), z)
 
 The module draws nothing itself: it is given the deviates eps, so it is a function of its arguments.
 """
@@ -71,7 +71,7 @@ class VAE(nn.Module):
     def decode(self, z: Tensor) -> Distribution:
         """p(x | z) for z of shape (..., d); the decoder itself sees two dimensions."""
         numbers = self.decoder(z.reshape(-1, self.n_components)).to(z.dtype)
-        return self.likelihood(numbers.reshape(*z.shape[:-1], -1))
+        return self.likelihood(numbers.reshape(*z.shape[:-1], -1), z)
 
     def reconstruct(self, x: Tensor) -> Tensor:
         """What the posterior mean of x (n, n_features) is decoded to, of the same shape."""

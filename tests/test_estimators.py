@@ -31,6 +31,7 @@ SETTINGS = [
     {"standardize": False},
     {"n_draws": 3, "beta": 0.5},
     {"noise_variance": "heteroscedastic"},
+    {"noise_growth": 0.5},
     {"objective": "iwae", "n_draws": 3},
     {"objective": "infovae", "kl_warmup": 2, "free_bits": 0.1},
 ]

@@ -31,6 +31,26 @@ def test_gaussian_log_prob(noise, variance):
     np.testing.assert_allclose(likelihood(mean).log_prob(x).detach(), expected, rtol=1e-4)
 
 
+@pytest.mark.parametrize("growth", [0.0, 0.7, 2.0])
+@pytest.mark.parametrize("noise", ["shared", "per_feature", "fixed"])
+@pytest.mark.parametrize("n_features", [1, 3])
+def test_noise_that_grows_with_the_distance(noise, growth, n_features):
+    """sigma^2 ((1 + |z|^2 / d) / 2)^g, in the log-probability, the variance and the draws."""
+    variance = torch.tensor([0.3, 1e-2, 20.0], dtype=torch.float64)[:n_features]
+    likelihood = Gaussian(n_features, variance if noise == "fixed" else noise, noise_growth=growth).double()
+    likelihood.start_noise(variance)
+    rng = np.random.RandomState(0)
+    z, mean, x = (torch.from_numpy(rng.standard_normal(shape)) for shape in ((2, 5, 4), (2, 5, n_features), (5, 1)))
+    z *= torch.logspace(-1, 3, 5)[:, None]
+    with torch.no_grad():
+        p, sigma2 = likelihood(mean, z), likelihood.noise_variance
+    expected = sigma2.detach() * ((1 + z.square().sum(-1, keepdim=True) / 4) / 2) ** growth
+    torch.testing.assert_close(p.variance, expected.expand_as(mean))
+    np.testing.assert_allclose(p.log_prob(x), stats.norm.logpdf(x, mean, expected.sqrt()).sum(-1), rtol=1e-9)
+    deviates = (likelihood.draw(p, np.random.RandomState(1)) - mean.numpy()) / expected.sqrt().numpy()
+    np.testing.assert_allclose(deviates, np.random.RandomState(1).standard_normal(mean.shape))
+
+
 @pytest.mark.parametrize("noise", ["shared", "per_feature", "fixed"])
 def test_only_fixed_noise_is_not_learned(noise):
     likelihood = Gaussian(3, torch.tensor([1.0, 2.0, 3.0]) if noise == "fixed" else noise)

@@ -1,7 +1,8 @@
 """Time per training step beside a hand-written loop and stock skorch, side by side in one run.
 
-All train the same network on the same batches with AdamW: encoder and decoder with one or two hidden layers and a
-linear path beside them, a posterior with a variance per component, shared Gaussian noise. The hand-written loop is what
+All train the same network on the same batches with AdamW: encoder and decoder with one or two hidden layers, as the
+estimators build them, with a linear path beside each, and plain, without it; a posterior with a variance per component,
+shared Gaussian noise. The hand-written loop is what
 a good engineer would write: the data on the device, one permutation an epoch, a fused optimizer, the loss read once an
 epoch, the bound spelled out. It starts from the same weights and draws the same numbers, so its losses have to be the
 same. Stock skorch is `skorch.NeuralNet` fitted to NumPy arrays, with its own data loading and history around the same
@@ -25,6 +26,7 @@ import tempfile
 import time
 from functools import partial
 from importlib.util import find_spec
+from itertools import pairwise, product
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
@@ -44,6 +46,13 @@ NETWORKS = {
 SEEDS = (1, 2, 3)
 LEARNING_RATE = 1e-3
 EPOCHS = 5
+
+
+def plain_network(n_in, n_out, hidden):
+    """A perceptron without a linear path."""
+    sizes = [n_in, *hidden]
+    layers = [layer for a, b in pairwise(sizes) for layer in (torch.nn.Linear(a, b), torch.nn.Tanh())]
+    return torch.nn.Sequential(*layers, torch.nn.Linear(sizes[-1], n_out))
 
 
 def lean_net(n_features, hidden, d, batch, estimator=VAETransformer, **params):
@@ -197,20 +206,21 @@ def medians(run, repeats):
 def steps(networks, repeats):
     """Table of the time per step of each way to train, and how far the losses are from those of the loop by hand."""
     yield (
-        f"{'network':16}{'batch':>6}{'by hand, ms/step':>18}{'package':>9}{'stock skorch':>14}{'pythae':>8}"
+        f"{'network':23}{'batch':>6}{'by hand, ms/step':>18}{'package':>9}{'stock skorch':>14}{'pythae':>8}"
         f"{'largest relative difference of losses':>39}"
     )
     ways = {"hand": time_by_hand, "package": time_lean, "stock": time_stock}
     if find_spec("pythae"):
         ways["pythae"] = Pythae()
-    for name, (D, hidden, d, batch) in networks.items():
+    for (name, (D, hidden, d, batch)), kind in product(networks.items(), ("", ", plain")):
         x = torch.randn(20 * batch, D, generator=torch.Generator().manual_seed(0))
-        fresh = partial(lean_net, D, hidden, d, batch)
+        plain = partial(plain_network, hidden=hidden)
+        fresh = partial(lean_net, D, hidden, d, batch, **({"encoder": plain, "decoder": plain} if kind else {}))
         by_hand, lean = time_by_hand(fresh(), x, EPOCHS)[1], time_lean(fresh(), x, EPOCHS)[1]
         difference = np.abs(np.array(by_hand) / lean - 1).max()
         t = medians({way: partial(timed, function, fresh, x) for way, function in ways.items()}, repeats)
         yield (
-            f"{name:16}{batch:6}{t['hand'] * 1000 / (20 * EPOCHS):18.3f}{t['package'] / t['hand']:9.2f}"
+            f"{name + kind:23}{batch:6}{t['hand'] * 1000 / (20 * EPOCHS):18.3f}{t['package'] / t['hand']:9.2f}"
             f"{t['stock'] / t['hand']:14.2f}{t.get('pythae', np.nan) / t['hand']:8.2f}{difference:39.1e}"
         )
 

@@ -135,11 +135,16 @@ class Fitting:
         self.validation_loss_curve_ = [epoch["valid_loss"] for epoch in net.history if "valid_loss" in epoch] or None
         self.loss_ = self.loss_curve_[-1]
         self.best_loss_ = watched.keep_best_.best_
-        for name in ("noise_variance_", "dispersion_"):  # of an earlier fit, perhaps with another likelihood
+        for name in (
+            "noise_variance_",
+            "noise_growth_",
+            "dispersion_",
+        ):  # of an earlier fit, perhaps with another likelihood
             vars(self).pop(name, None)
         likelihood = net.module_.likelihood
         if hasattr(likelihood, "noise_variance"):
             self.noise_variance_ = _array(likelihood.noise_variance) * self.scale_**2
+            self.noise_growth_ = likelihood.noise_growth
         if hasattr(likelihood, "dispersion"):
             self.dispersion_ = _array(likelihood.dispersion)
 

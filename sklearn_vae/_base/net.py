@@ -26,6 +26,7 @@ ARCHITECTURE = (
     "decoder",
     "likelihood",
     "noise_variance",
+    "noise_growth",
     "covariance_type",
 )
 BATCH_SIZE = 128
@@ -83,13 +84,20 @@ def _likelihood(spec, scale):
     if not likelihood.rescales:
         return likelihood
     noise = _noise(spec, scale)
-    return partial(NOISES[noise] if isinstance(noise, str) else likelihood, noise_variance=noise)
+    family = NOISES[noise] if isinstance(noise, str) else likelihood
+    return partial(family, noise_variance=noise, noise_growth=_growth(spec))
 
 
 def _noise(spec, scale):
     """How the noise is parametrised; a fixed variance is given in X's units and goes into the net's."""
     noise = spec["noise_variance"]
     return noise if isinstance(noise, str) else noise / scale**2
+
+
+def _growth(spec):
+    """How the noise grows with the distance; in a linear model, which is probabilistic PCA or factor analysis, not."""
+    is_linear = spec["encoder"] is spec["decoder"] is None and not len(spec["hidden_layer_sizes"])
+    return 0.0 if spec["noise_growth"] == "auto" and is_linear else spec["noise_growth"]
 
 
 def starting_points(spec, scale, seed):

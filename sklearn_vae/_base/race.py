@@ -11,15 +11,22 @@ With rows held out, in order:
    from its best weights until the held-out loss no longer falls.
 3. **Refit.** What was held out is not wasted: from the same start a fresh net goes the same way, epoch
    by epoch, over all rows (Goodfellow et al. 2016, algorithm 7.2). Where no epoch helped, that is the
-   linear model of all rows. It is done for up to `FEW_ROWS` rows; with more of them a tenth hardly
-   changes anything.
-4. **Doubt.** The noise variance is raised by what may be missing from it, the larger of two: one
-   standard error of a mean squared error over so many rows, whose spread the held-out ones tell; and
-   what the start's mean squared error over the rows trained on exceeds its own over those held out
-   (the difference estimator of sampling, Cochran 1977, section 7.9: if too few of the rows far out
-   were held out, it shows there). With noise per feature it is raised by the same share in all, the
-   median of the features' own. A density that expects too little noise loses without bound on rows
-   farther out than it has seen; one whose variance is r times too large loses
+   linear model of all rows. A net trained on the rows held out should do no worse on them than one that
+   was not; if it does, by more than two standard errors, the way led elsewhere the second time, as it
+   may where the noise is very small, and the first is kept. It is done for up to `FEW_ROWS` rows; with
+   more of them a tenth hardly changes anything.
+4. **Noise.** Its variance is settled last, by what the networks make of rows that they have not seen.
+   Far from the centre rows are few and the errors larger: the noise grows there, sigma^2(z) = sigma^2
+   ((1 + |z|^2 / d) / 2)^g, with g the slope of log squared error on log distance over the held-out
+   rows (Harvey 1976), as ridge regression finds it with a prior N(0, 1), so that few rows, or
+   components that tell nothing, give none. sigma^2 is scaled so that the squared errors over the rows
+   trained on remain the same multiple of the noise. And it is raised by what may be missing from it,
+   the larger of two: one standard error of a mean squared error over so many rows, whose spread the
+   held-out ones tell; and what the start's mean squared error over the rows trained on exceeds its own
+   over those held out (the difference estimator of sampling, Cochran 1977, section 7.9: if too few of
+   the rows far out were held out, it shows there). With noise per feature it is raised by the same
+   share in all, the median of the features' own. A density that expects too little noise loses without
+   bound on rows farther out than it has seen; one whose variance is r times too large loses
    D/2 (log r + 1/r - 1) nats, next to nothing where many rows agree on it.
 
 With no rows held out the first start is trained, and that is all.
@@ -31,6 +38,8 @@ from typing import NamedTuple
 
 import torch
 
+from .._linear_start import SMALLEST_NOISE
+from ..likelihoods import log_distance
 from ..module import VAE
 from ..training import VAENet
 from .data import thinned
@@ -98,12 +107,17 @@ def best_net(build, starts, x, x_valid, epochs, seeds):
         if _takes_over(gain, _explained(other.net.module_, judges), _explained(best.net.module_, judges)):
             best = other
     _cool(best, x, x_valid, epochs, seeds)
-    few = len(x) + len(x_valid) <= FEW_ROWS and isinstance(x, torch.Tensor)
-    net = _over_all_rows(build, best, x, x_valid, seeds) if few else best.net
-    doubt = _doubt_of_noise(best.net.module_, best.origin, thinned(x, JUDGED), judges, len(x) + len(x_valid))
-    if doubt:
-        likelihood = net.module_.likelihood
-        likelihood.start_noise((1 + doubt) * likelihood.noise_variance)
+    net = best.net
+    if len(x) + len(x_valid) <= FEW_ROWS and isinstance(x, torch.Tensor):
+        refit = _over_all_rows(build, best, x, x_valid, seeds)
+        gain = net.sample_losses(judges) - refit.sample_losses(judges)
+        if gain.mean() >= -_doubt(gain):
+            net = refit
+    x_judged, likelihood = thinned(x, JUDGED), net.module_.likelihood
+    if likelihood.measures_growth:
+        _let_noise_grow(net.module_, best, x_judged, judges)
+    if likelihood.learns_noise:
+        _raise_noise(net.module_, best, x_judged, judges, len(x) + len(x_valid))
     return net, best.net
 
 
@@ -150,8 +164,13 @@ def _over_all_rows(build, run, x, x_valid, seeds):
 
 def _takes_over(gain, explained, explained_before):
     """Whether another start is better by the nats gained on each row, or as good and the first one collapsed."""
-    doubt = STANDARD_ERRORS * gain.std() / len(gain) ** 0.5
+    doubt = _doubt(gain)
     return bool(gain.mean() > doubt or (gain.mean() > -doubt and explained > 2 * explained_before))
+
+
+def _doubt(gain):
+    """Two standard errors of the mean of the nats gained on each row."""
+    return STANDARD_ERRORS * gain.std() / len(gain) ** 0.5
 
 
 @torch.inference_mode()
@@ -161,16 +180,35 @@ def _explained(module, x):
     return max(0.0, 1 - (error.square().mean() / x.var(0, correction=0).mean()).item())
 
 
-@torch.inference_mode()
-def _doubt_of_noise(module, origin, x, x_valid, n):
-    """What may be missing from a noise variance learned from n rows, as a share of it; 0 where it is not learned."""
-    if not module.likelihood.learns_noise:
-        return 0.0
-    noise = module.likelihood.noise_variance
+@torch.no_grad()
+def _let_noise_grow(module, run, x, x_valid):
+    """Let a module's noise grow with the distance as the held-out rows say, its mean over the rows x unchanged."""
+    likelihood = module.likelihood
+    before = _errors(module, x, likelihood).mean()
+    likelihood.noise_growth = _growth(run.net.module_, x_valid, likelihood)
+    likelihood.start_noise(likelihood.noise_variance * _errors(module, x, likelihood).mean() / before)
 
-    def errors(module, x):
-        error = (x - module.reconstruct(x)).square() / noise
-        return error if noise.ndim else error.mean(1)
 
-    missed = errors(origin, x).mean(0) - errors(origin, x_valid).mean(0)
-    return torch.maximum(errors(module, x_valid).std(0) / n**0.5, missed).median().item()
+@torch.no_grad()
+def _raise_noise(module, run, x, x_valid, n):
+    """Raise the noise of a module learned from n rows by what may be missing from it."""
+    likelihood = module.likelihood
+    spread = _errors(run.net.module_, x_valid, likelihood).var(0, correction=0).sqrt() / n**0.5
+    missed = _errors(run.origin, x, likelihood).mean(0) - _errors(run.origin, x_valid, likelihood).mean(0)
+    likelihood.start_noise(likelihood.noise_variance * (1 + torch.maximum(spread, missed).median()))
+
+
+def _errors(module, x, likelihood):
+    """Squared errors of x (n, D) as shares of the noise, (n, D); where that is shared their means over D, (n, 1)."""
+    z = module.encode(x).mean
+    mean = module.decode(z).mean
+    error = ((x - mean).square() / likelihood(mean, z).variance).clamp(min=SMALLEST_NOISE)
+    return error if likelihood.noise_variance.ndim else error.mean(1, keepdim=True)
+
+
+def _growth(module, x, likelihood):
+    """The slope of log squared error on log distance, shrunk as by a prior N(0, 1), if positive."""
+    distance = log_distance(module.encode(x).mean).double()
+    error = _errors(module, x, likelihood).double().mean(1, keepdim=True).log() + likelihood.noise_growth * distance
+    a, b = distance - distance.mean(), error - error.mean()
+    return max(0.0, ((a * b).sum() / (a.square().sum() + b.square().mean()).clamp(min=SMALLEST_NOISE)).item())

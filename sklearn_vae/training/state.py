@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-STATE_FORMAT = 1
+STATE_FORMAT = 2
 
 
 def _plain(value):
