@@ -116,6 +116,7 @@ def sharp_model(X, n_components, seed):
 
 def _rank(X, n_components):
     """How many loadings the data can carry beside the noise."""
+    # PCA estimates the noise from the directions left over, so there has to be one.
     return min(n_components, min(X.shape) - 1) if np.ptp(X, axis=0).any() else 0
 
 

@@ -95,6 +95,7 @@ class RowsOnDisk:
     block = 4096
 
     def __init__(self, X, rows, mean, scale, feature_names, device):
+        # Sorted, so that a block of rows is nearly one piece of the file.
         self.X, self.rows, self.device = X, np.sort(rows), device
         self.scaling = mean, scale, feature_names
 
@@ -137,6 +138,7 @@ def split(n, early_stopping, validation_fraction, seed):
             f"early_stopping holds out {n_valid} of n_samples = {n} (validation_fraction={validation_fraction}), "
             "which leaves fewer than 2 to train on. Give more samples, or set early_stopping=False."
         )
+    # Tables are often sorted, by class or by time.
     order = np.random.RandomState(seed).permutation(n)
     return order[n_valid:], order[:n_valid]
 

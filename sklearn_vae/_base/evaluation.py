@@ -222,6 +222,7 @@ class Evaluation(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         dtype = torch.float32 if x.dtype == np.float32 or self.device_.type == "mps" else torch.float64
         module = self.net_.module_
         if dtype is not torch.float32:
+            # In float32 a row's last digits depend on the rows that share a matrix product with it.
             module = copy.deepcopy(module).double()
         out = {}
         width = max(width, self.n_features_in_, *self._spec["hidden_layer_sizes"])

@@ -100,6 +100,7 @@ class Fitting:
         else:
             seed, epochs_before = seed_from(self.random_state), 0
             self.mean_, self.scale_ = scale_of(X, self.standardize and LIKELIHOODS[self.likelihood].rescales)
+        # Where training goes on it draws other numbers than it began with.
         seeds = np.random.SeedSequence([seed, epochs_before]).generate_state(6).tolist()
         spec, device = self.get_params(deep=False), resolve_device(self.device)
         train, valid = split(len(X), early_stopping, self.validation_fraction, seeds[0])
@@ -135,11 +136,8 @@ class Fitting:
         self.validation_loss_curve_ = [epoch["valid_loss"] for epoch in net.history if "valid_loss" in epoch] or None
         self.loss_ = self.loss_curve_[-1]
         self.best_loss_ = watched.keep_best_.best_
-        for name in (
-            "noise_variance_",
-            "noise_growth_",
-            "dispersion_",
-        ):  # of an earlier fit, perhaps with another likelihood
+        for name in ("noise_variance_", "noise_growth_", "dispersion_"):
+            # An earlier fit may have had another likelihood.
             vars(self).pop(name, None)
         likelihood = net.module_.likelihood
         if hasattr(likelihood, "noise_variance"):

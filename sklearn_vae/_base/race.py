@@ -185,6 +185,7 @@ def _let_noise_grow(module, run, x, x_valid):
     """Let a module's noise grow with the distance as the held-out rows say, its mean over the rows x unchanged."""
     likelihood = module.likelihood
     before = _errors(module, x, likelihood).mean()
+    # A net that was trained on these rows has smaller errors there than on others as far out.
     likelihood.noise_growth = _growth(run.net.module_, x_valid, likelihood)
     likelihood.start_noise(likelihood.noise_variance * _errors(module, x, likelihood).mean() / before)
 

@@ -31,6 +31,7 @@ class Rows(Dataset):
         """Indices of all rows in random order; of blocks in random order, a few of them shuffled together."""
         block = getattr(self.x, "block", None)
         if block is None:
+            # Drawn on the CPU: a seed means the same order on every device.
             return torch.randperm(len(self), generator=generator).to(self.x.device)
         blocks = torch.arange(len(self)).split(block)
         order = torch.cat([blocks[i] for i in torch.randperm(len(blocks), generator=generator)])

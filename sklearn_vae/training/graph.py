@@ -80,6 +80,7 @@ class RecordedStep:
         self.eps = torch.zeros(net.n_draws, n_rows, net.module__n_components, device=net.device)
 
         def step():
+            # Gradients are made anew within the graph, at addresses that stay.
             net.optimizer_.zero_grad(set_to_none=True)
             loss = net.get_loss(net.run_module(self.x, self.eps), self.x)
             loss.backward()
@@ -96,4 +97,5 @@ class RecordedStep:
         self.x.copy_(x)
         torch.randn(self.eps.shape, generator=self.generator, out=self.eps)
         self.replay()
+        # The next replay writes to the same address.
         return {"loss": self.loss.clone()}

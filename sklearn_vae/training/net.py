@@ -136,6 +136,7 @@ class VAENet(NeuralNet):
             return step_fn
         before, self._settings = self._settings, settings(self)
         if before != self._settings:
+            # A learning rate or a KL weight that changes would be frozen.
             self._recorded = None
             return step_fn
         if self._recorded is None:
@@ -149,8 +150,10 @@ class VAENet(NeuralNet):
     def mean_loss(self, iterator, step_fn, training, **fit_params):
         """Mean loss per sample, fetched from the device once; validation noise is the same each time."""
         if not training and False in self._noise:
+            # With other noise each time, luck would decide which weights are best.
             self._noise[False].manual_seed(self._noise["validation_seed"])
         losses = [(step_fn(batch, **fit_params)["loss"].detach(), len(batch[0])) for batch in iterator]
+        # The losses are still on the device, which is waited for once, here.
         sizes = torch.tensor([size for _, size in losses], dtype=torch.float64)
         return (torch.stack([loss for loss, _ in losses]).double().cpu() @ sizes / sizes.sum()).item()
 
