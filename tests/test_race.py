@@ -161,6 +161,14 @@ def test_noise_grows_as_the_errors_do(Estimator, noise):
     assert _errors(module, x, module.likelihood).mean().item() == pytest.approx(before, rel=1e-4)
 
 
+def test_growth_that_loses_on_held_out_rows_is_dropped(monkeypatch):
+    monkeypatch.setattr("sklearn_vae._base.race._growth", lambda *args: 20.0)
+    growing = VAETransformer(2, max_iter=5, random_state=0).fit(X_DIABETES)
+    constant = VAETransformer(2, max_iter=5, random_state=0, noise_growth=0.0).fit(X_DIABETES)
+    assert growing.noise_growth_ == 0
+    np.testing.assert_array_equal(growing.score_samples(X_DIABETES), constant.score_samples(X_DIABETES))
+
+
 def test_noise_does_not_shrink_with_the_distance():
     """Rows on a plane, farther out the closer to it."""
     rng = np.random.RandomState(0)

@@ -17,17 +17,18 @@ With rows held out, in order:
    more of them a tenth hardly changes anything.
 4. **Noise.** Its variance is settled last, by what the networks make of rows that they have not seen.
    Far from the centre rows are few and the errors larger: the noise grows there, sigma^2(z) = sigma^2
-   ((1 + |z|^2 / d) / 2)^g, with g the slope of log squared error on log distance over the held-out
-   rows (Harvey 1976), as ridge regression finds it with a prior N(0, 1), so that few rows, or
-   components that tell nothing, give none. sigma^2 is scaled so that the squared errors over the rows
-   trained on remain the same multiple of the noise. And it is raised by what may be missing from it,
-   the larger of two: one standard error of a mean squared error over so many rows, whose spread the
-   held-out ones tell; and what the start's mean squared error over the rows trained on exceeds its own
-   over those held out (the difference estimator of sampling, Cochran 1977, section 7.9: if too few of
-   the rows far out were held out, it shows there). With noise per feature it is raised by the same
-   share in all, the median of the features' own. A density that expects too little noise loses without
-   bound on rows farther out than it has seen; one whose variance is r times too large loses
-   D/2 (log r + 1/r - 1) nats, next to nothing where many rows agree on it.
+   ((1 + |z|^2 / d) / 2)^g, with g the slope of log squared error on log distance over the held-out rows
+   (Harvey 1976), as ridge regression finds it with a prior N(0, 1), so that few rows give little. It is
+   dropped where those rows lose by it, by more than two standard errors: if components tell nothing,
+   the distance of the posterior mean says little about that of the draws. sigma^2 is scaled so that the
+   squared errors over the rows trained on remain the same multiple of the noise. And it is raised by
+   what may be missing from it, the larger of two: one standard error of a mean squared error over so
+   many rows, whose spread the held-out ones tell; and what the start's mean squared error over the rows
+   trained on exceeds its own over those held out (the difference estimator of sampling, Cochran 1977,
+   section 7.9: if too few of the rows far out were held out, it shows there). With noise per feature it
+   is raised by the same share in all, the median of the features' own. A density that expects too
+   little noise loses without bound on rows farther out than it has seen; one whose variance is r times
+   too large loses D/2 (log r + 1/r - 1) nats, next to nothing where many rows agree on it.
 
 With no rows held out the first start is trained, and that is all.
 """
@@ -182,11 +183,23 @@ def _explained(module, x):
 
 @torch.no_grad()
 def _let_noise_grow(module, run, x, x_valid):
-    """Let a module's noise grow with the distance as the held-out rows say, its mean over the rows x unchanged."""
+    """Let a module's noise grow with the distance as the held-out rows say, unless they clearly lose by it."""
+    # A net that was trained on these rows has smaller errors there than on others as far out.
+    watched = run.net
+    growth, before = _growth(watched.module_, x_valid, module.likelihood), watched.sample_losses(x_valid)
+    as_it_was = copy.deepcopy(watched.module_.state_dict())
+    _set_growth(watched.module_, growth, x)
+    gain = before - watched.sample_losses(x_valid)
+    watched.module_.load_state_dict(as_it_was)
+    if gain.mean() >= -_doubt(gain):
+        _set_growth(module, growth, x)
+
+
+def _set_growth(module, growth, x):
+    """Let a module's noise grow so, its mean over the rows x unchanged."""
     likelihood = module.likelihood
     before = _errors(module, x, likelihood).mean()
-    # A net that was trained on these rows has smaller errors there than on others as far out.
-    likelihood.noise_growth = _growth(run.net.module_, x_valid, likelihood)
+    likelihood.noise_growth = growth
     likelihood.start_noise(likelihood.noise_variance * _errors(module, x, likelihood).mean() / before)
 
 
