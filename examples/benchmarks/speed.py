@@ -2,12 +2,13 @@
 
 All train the same network on the same batches with AdamW: encoder and decoder with one or two hidden layers, as the
 estimators build them, with a linear path beside each, and plain, without it; a posterior with a variance per component,
-shared Gaussian noise. The hand-written loop is what
-a good engineer would write: the data on the device, one permutation an epoch, a fused optimizer, the loss read once an
-epoch, the bound spelled out. It starts from the same weights and draws the same numbers, so its losses have to be the
-same. Stock skorch is `skorch.NeuralNet` fitted to NumPy arrays, with its own data loading and history around the same
-module and objective, with the same fused optimizer. pythae's trainer takes part if it is installed
-(``pip install pythae``).
+shared Gaussian noise. The hand-written loop is what a good engineer would write: the data on the device, one
+permutation an epoch, a fused optimizer, the loss read once an epoch, the bound spelled out. It starts from the same
+weights and draws the same numbers, so its losses have to be the same. Stock skorch is `skorch.NeuralNet` fitted to
+NumPy arrays, with its own data loading and history around the same module and objective, with the same fused optimizer.
+pythae and encdr take part if they are installed, each with its own loading and trainer around the same networks and the
+same fused optimizer (``pip install pythae encdr``; on Python 3.11 encdr 1.2 runs if ``--ignore-requires-python`` is
+given).
 
 Runs of all are interleaved, and the figures are medians over them of time per step; ratios are what counts, since
 machines are noisy.
@@ -24,15 +25,17 @@ import math
 import os
 import tempfile
 import time
+import warnings
 from functools import partial
 from importlib.util import find_spec
-from itertools import pairwise, product
+from itertools import product
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 import skorch
 import torch
+from plain import plain_network
 from report import heading, publish
 
 from sklearn_vae import RhoVAETransformer, VAETransformer
@@ -46,13 +49,6 @@ NETWORKS = {
 SEEDS = (1, 2, 3)
 LEARNING_RATE = 1e-3
 EPOCHS = 5
-
-
-def plain_network(n_in, n_out, hidden):
-    """A perceptron without a linear path."""
-    sizes = [n_in, *hidden]
-    layers = [layer for a, b in pairwise(sizes) for layer in (torch.nn.Linear(a, b), torch.nn.Tanh())]
-    return torch.nn.Sequential(*layers, torch.nn.Linear(sizes[-1], n_out))
 
 
 def lean_net(n_features, hidden, d, batch, estimator=VAETransformer, **params):
@@ -192,6 +188,51 @@ class Pythae:
             return time.perf_counter() - start, None
 
 
+class Encdr:
+    """The same networks in encdr's variational autoencoder, and its trainer; its noise is fixed."""
+
+    def __init__(self):
+        from encdr.autoencoder import VariationalAutoEncoder
+        from encdr.encdr import VENCDR
+
+        class Model(VariationalAutoEncoder):
+            def __init__(self, encoder, decoder, d):
+                super().__init__(1, [], d, learning_rate=LEARNING_RATE)
+                del self.encoder_backbone, self.fc_mu, self.fc_logvar
+                self.network, self.decoder, self.d = encoder, decoder, d
+
+            def encode(self, x):
+                return self.network(x).split(self.d, 1)
+
+            def configure_optimizers(self):
+                return torch.optim.AdamW(self.parameters(), lr=LEARNING_RATE, fused=True, weight_decay=0)
+
+        self.parts = Model, VENCDR
+        logging.disable(logging.WARNING)
+
+    def __call__(self, net, x, epochs):
+        """Train by encdr's loader and trainer."""
+        from lightning import Trainer
+
+        Model, VENCDR = self.parts
+        module, d = copy.deepcopy(net.module_), net.module__n_components
+        model = Model(module.encoder, module.decoder, d)
+        start = time.perf_counter()
+        loader, _ = VENCDR(batch_size=net.batch_size, validation_split=0)._prepare_data(x.numpy())
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            trainer = Trainer(
+                max_epochs=epochs,
+                logger=False,
+                enable_checkpointing=False,
+                enable_progress_bar=False,
+                enable_model_summary=False,
+                accelerator="cpu",
+            )
+            trainer.fit(model, loader)
+        return time.perf_counter() - start, None
+
+
 def medians(run, repeats):
     """Median time of each of several functions, interleaved after a first round that does not count."""
     times = {name: [] for name in run}
@@ -206,12 +247,11 @@ def medians(run, repeats):
 def steps(networks, repeats):
     """Table of the time per step of each way to train, and how far the losses are from those of the loop by hand."""
     yield (
-        f"{'network':23}{'batch':>6}{'by hand, ms/step':>18}{'package':>9}{'stock skorch':>14}{'pythae':>8}"
+        f"{'network':23}{'batch':>6}{'by hand, ms/step':>18}{'package':>9}{'stock skorch':>14}{'pythae':>8}{'encdr':>7}"
         f"{'largest relative difference of losses':>39}"
     )
     ways = {"hand": time_by_hand, "package": time_lean, "stock": time_stock}
-    if find_spec("pythae"):
-        ways["pythae"] = Pythae()
+    ways |= {name: peer() for name, peer in {"pythae": Pythae, "encdr": Encdr}.items() if find_spec(name)}
     for (name, (D, hidden, d, batch)), kind in product(networks.items(), ("", ", plain")):
         x = torch.randn(20 * batch, D, generator=torch.Generator().manual_seed(0))
         plain = partial(plain_network, hidden=hidden)
@@ -219,9 +259,10 @@ def steps(networks, repeats):
         by_hand, lean = time_by_hand(fresh(), x, EPOCHS)[1], time_lean(fresh(), x, EPOCHS)[1]
         difference = np.abs(np.array(by_hand) / lean - 1).max()
         t = medians({way: partial(timed, function, fresh, x) for way, function in ways.items()}, repeats)
+        ratio = {way: t.get(way, np.nan) / t["hand"] for way in ("package", "stock", "pythae", "encdr")}
         yield (
-            f"{name + kind:23}{batch:6}{t['hand'] * 1000 / (20 * EPOCHS):18.3f}{t['package'] / t['hand']:9.2f}"
-            f"{t['stock'] / t['hand']:14.2f}{t.get('pythae', np.nan) / t['hand']:8.2f}{difference:39.1e}"
+            f"{name + kind:23}{batch:6}{t['hand'] * 1000 / (20 * EPOCHS):18.3f}{ratio['package']:9.2f}"
+            f"{ratio['stock']:14.2f}{ratio['pythae']:8.2f}{ratio['encdr']:7.2f}{difference:39.1e}"
         )
 
 

@@ -25,6 +25,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import numpy as np
 import torch
 from joblib import Parallel, delayed
+from plain import plain_network
 from report import heading, publish
 from sklearn.decomposition import PCA, FactorAnalysis
 from sklearn.linear_model import LogisticRegression
@@ -35,16 +36,9 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from tables import load_tables
-from torch import nn
 
 from sklearn_vae import RhoVAETransformer, VAETransformer
 from sklearn_vae._base.net import starting_points
-
-
-def plain_network(n_in, n_out):
-    """The default perceptron without its linear path."""
-    return nn.Sequential(nn.Linear(n_in, 128), nn.Tanh(), nn.Linear(128, 128), nn.Tanh(), nn.Linear(128, n_out))
-
 
 MODELS = {
     "vae": (VAETransformer, {}),
@@ -156,6 +150,7 @@ def report(cells, models, write):
     """The table, cell by cell, and how often each model wins."""
     for label in models:
         linear = LINEAR_OF.get(label, "pca")
+        is_beside_vae = label.startswith("rho") and "vae" in models
         write(f"\n{label} against {linear}: mean over splits (± standard error of the difference)\n")
         write(
             f"{'table':15}{'d':>2}{'linear':>11}{'mixture':>11}{'gain, nats':>21}{'R²':>8}{'pPCA':>7}{'PCA':>7}"
@@ -178,8 +173,9 @@ def report(cells, models, write):
                 f"{m['active']:7.1f} ({mean[linear]['active']:.1f}){m['time']:9.1f}"
             )
             wins.append({"gain": gain.mean(), "r2": m["r2"] - pca["r2"], "ppca": m["r2"] - pca["ppca r2"]})
-            beside = np.array([s[label]["score"] - s.get("vae", s[label])["score"] for s in splits])
-            wins[-1]["beside"], wins[-1]["as good"] = beside.mean(), beside.mean() >= -standard_error(beside)
+            if is_beside_vae:
+                beside = np.array([s[label]["score"] - s["vae"]["score"] for s in splits])
+                wins[-1] |= {"beside": beside.mean(), "as good": beside.mean() >= -standard_error(beside)}
             for key in CLASSIFIERS:
                 theirs = np.array([s["pca"][key] for s in splits])
                 differences = np.array([s[label][key] for s in splits]) - theirs
@@ -200,7 +196,7 @@ def report(cells, models, write):
             f"  accuracy at least PCA's minus one standard error of PCA's: {np.mean(within[0][known] >= 0):.0%}, "
             f"of the difference: {np.mean(within[1][known] >= 0):.0%}; above PCA's: {np.mean(accuracy[known] > 0):.0%}"
         )
-        if label.startswith("rho") and "vae" in models:
+        if is_beside_vae:
             write(
                 f"  score at least vae's minus one standard error of the difference: {np.mean(share['as good']):.0%}, "
                 f"above vae's: {np.mean(share['beside'] > 0):.0%}, median difference {np.median(share['beside']):+.3f}"

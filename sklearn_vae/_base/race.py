@@ -111,8 +111,7 @@ def best_net(build, starts, x, x_valid, epochs, seeds):
     net = best.net
     if len(x) + len(x_valid) <= FEW_ROWS and isinstance(x, torch.Tensor):
         refit = _over_all_rows(build, best, x, x_valid, seeds)
-        gain = net.sample_losses(judges) - refit.sample_losses(judges)
-        if gain.mean() >= -_doubt(gain):
+        if _verdict(net.sample_losses(judges) - refit.sample_losses(judges)) >= 0:
             net = refit
     x_judged, likelihood = thinned(x, JUDGED), net.module_.likelihood
     if likelihood.measures_growth:
@@ -165,13 +164,14 @@ def _over_all_rows(build, run, x, x_valid, seeds):
 
 def _takes_over(gain, explained, explained_before):
     """Whether another start is better by the nats gained on each row, or as good and the first one collapsed."""
-    doubt = _doubt(gain)
-    return bool(gain.mean() > doubt or (gain.mean() > -doubt and explained > 2 * explained_before))
+    verdict = _verdict(gain)
+    return verdict > 0 or (verdict == 0 and explained > 2 * explained_before)
 
 
-def _doubt(gain):
-    """Two standard errors of the mean of the nats gained on each row."""
-    return STANDARD_ERRORS * gain.std() / len(gain) ** 0.5
+def _verdict(gain):
+    """The sign of the mean of the nats gained on each row; 0 where two standard errors leave it open."""
+    mean, doubt = gain.mean(), STANDARD_ERRORS * gain.std() / len(gain) ** 0.5
+    return int(mean.sign()) if mean.abs() > doubt else 0
 
 
 @torch.inference_mode()
@@ -191,7 +191,7 @@ def _let_noise_grow(module, run, x, x_valid):
     _set_growth(watched.module_, growth, x)
     gain = before - watched.sample_losses(x_valid)
     watched.module_.load_state_dict(as_it_was)
-    if gain.mean() >= -_doubt(gain):
+    if _verdict(gain) >= 0:
         _set_growth(module, growth, x)
 
 
