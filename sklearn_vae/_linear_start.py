@@ -19,8 +19,9 @@ Where the spectrum is flat, as on a curved surface, that model has no signal: W 
 training does not leave it, since every small step away from it costs more KL than it gains in
 reconstruction. `sharp_model` is the way round: PCA's directions with a thousandth of its noise.
 Trained with that noise held fixed the KL hardly counts, so the networks bend to the surface first;
-`release_noise` then gives the noise its maximum-likelihood value, the mean squared error, and
-training goes on as usual. Which of the two starts wins is decided by the bound on held-out rows.
+`release_noise` then gives the noise its maximum-likelihood value, the mean squared error over rows
+held out, and training goes on as usual. Which of the two starts wins is decided by the bound on those
+rows.
 """
 
 from typing import NamedTuple
@@ -135,6 +136,8 @@ def start_at(module, model):
     """
     W, b, psi = model
     values, vectors = np.linalg.eigh(np.eye(W.shape[1]) + W.T @ (W / psi[:, None]))
+    # Their signs are free, and rounding would decide; scikit-learn's W already has signs of its own.
+    vectors *= np.where(vectors.sum(0) < 0, -1, 1)
     basis, numbers = module.posterior.closest_to(1 / values)
     W = W @ vectors @ basis.T
     A = basis @ np.diag(1 / values) @ basis.T @ (W / psi[:, None]).T
@@ -144,12 +147,13 @@ def start_at(module, model):
 
 
 @torch.no_grad()
-def release_noise(module, x):
+def release_noise(module, judge, x):
     """Give the noise its maximum-likelihood value on x (n, n_features), and the posterior variance a like share.
 
-    One number for all features: with one for each, a few rows would decide on many numbers.
+    The errors are those of `judge`, which is the module itself or one that was not trained on x. One number for
+    all features: with one for each, a few rows would decide on many numbers.
     """
-    error = x - module.reconstruct(x)
+    error = x - judge.reconstruct(x)
     before = module.likelihood.noise_variance.mean()
     noise = error.square().mean().clamp(min=SMALLEST_NOISE)
     module.likelihood.start_noise(noise.expand(x.shape[1]))

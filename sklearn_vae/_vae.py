@@ -101,8 +101,8 @@ PARAMETERS = """
         the end: the net is trained anew over them, as long as was found best.
 
     validation_fraction : float, default=0.1
-        The part that is held out. With `early_stopping="auto"` at least 10 samples are, or a
-        quarter of fewer than 40.
+        The part that is held out. With `early_stopping="auto"` at least 30 samples are, or a
+        quarter of fewer than 120.
 
     warm_start : bool, default=False
         Whether `fit` goes on from the previous fit.

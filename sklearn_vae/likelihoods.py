@@ -165,7 +165,17 @@ class DiagonalNormal(Distribution):
         return torch.exp(self.log_variance).expand_as(self.loc)
 
 
-class Gaussian(Likelihood):
+class Normal(Likelihood):
+    """Base of the Gaussian likelihoods, on all of R^D."""
+
+    rescales = True
+
+    def draw(self, p, rng):
+        mean = p.mean.cpu().numpy()
+        return mean + p.stddev.cpu().numpy() * rng.standard_normal(mean.shape)
+
+
+class Gaussian(Normal):
     r"""N(mean, sigma^2(z)), where the noise may grow with the distance from the centre.
 
         sigma^2(z) = sigma^2 ((1 + |z|^2 / d) / 2)^g
@@ -184,8 +194,6 @@ class Gaussian(Likelihood):
     noise_growth : "auto" or float
         g: to be measured when training ends, if the noise is learned; or fixed at this value.
     """
-
-    rescales = True
 
     def __init__(self, n_features: int, noise_variance="shared", noise_growth=0.0):
         super().__init__(n_features)
@@ -227,21 +235,12 @@ class Gaussian(Likelihood):
     def set_extra_state(self, state):
         self.noise_growth = state.item()
 
-    def draw(self, p, rng):
-        mean = p.mean.cpu().numpy()
-        return mean + p.stddev.cpu().numpy() * rng.standard_normal(mean.shape)
 
-
-class HeteroscedasticGaussian(Gaussian):
+class HeteroscedasticGaussian(Normal):
     """N(mean, sigma^2) with sigma^2 predicted from z, feature by feature, and never below 0.001.
 
     The decoder's numbers: mean (n_features), log(sigma^2 - 0.001) (n_features), the latter bounded.
     """
-
-    noise_growth = 0.0
-
-    def __init__(self, n_features: int, noise_variance="heteroscedastic", noise_growth=0.0):
-        Likelihood.__init__(self, n_features)
 
     @property
     def n_numbers(self):
@@ -396,7 +395,6 @@ class NegativeBinomial(Count):
         return rng.poisson(rng.gamma(shape, mean / shape)).astype(float)
 
 
-NOISES = {"shared": Gaussian, "per_feature": Gaussian, "heteroscedastic": HeteroscedasticGaussian}
 LIKELIHOODS = {
     "gaussian": Gaussian,
     "bernoulli": Bernoulli,

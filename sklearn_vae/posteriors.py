@@ -17,8 +17,10 @@ and, since L is triangular, the exact chain rule over components,
 
     KL_j = 1/2 (mu_j^2 + (L L^T)_jj - 1) - log L_jj,      KL = sum_j KL_j,      KL_j >= 0.
 
-The encoder gives a posterior its numbers: first mu, then whatever shapes L. A log-variance v is
-bounded smoothly, 30 tanh(v / 30), so no encoder can make the bound overflow.
+The encoder gives a posterior its numbers: first mu, then whatever shapes L. A log-variance v that is
+positive becomes 5 (1 - exp(-v / 5)), below 5: no x says less of z than nothing, which is v = 0, and an
+encoder that meets a row far outside of what it was trained on may say e^v = 10^13, at as many nats. Below
+0 it stays as it is, down to -30.
 
 In every shape below ``n`` is the number of samples, ``d`` of components; leading dimensions
 (the draws) broadcast.
@@ -31,19 +33,20 @@ import torch
 from scipy.linalg import toeplitz
 from scipy.optimize import minimize_scalar
 from torch import Tensor
-from torch.nn.functional import softplus
+from torch.nn.functional import celu, softplus
 
-LOG_VARIANCE_LIMIT = 30.0
+NARROWEST, WIDEST = -30.0, 5.0  # log-variances
 
 
 def bounded(log_variance: Tensor) -> Tensor:
-    """Keep a log-variance within +-30, smoothly: the identity near 0."""
-    return LOG_VARIANCE_LIMIT * torch.tanh(log_variance / LOG_VARIANCE_LIMIT)
+    """Keep a log-variance within -30 and 5: the identity below 0, smooth above."""
+    return -celu(-log_variance.clamp(min=NARROWEST), WIDEST)
 
 
 def unbounded(log_variance: Tensor) -> Tensor:
     """The inverse of `bounded`: what an encoder must say to mean `log_variance`."""
-    return LOG_VARIANCE_LIMIT * torch.atanh((log_variance / LOG_VARIANCE_LIMIT).clamp(-0.999, 0.999))
+    wide = log_variance.clamp(0, 0.999 * WIDEST)
+    return log_variance.clamp(NARROWEST, 0) - WIDEST * torch.log1p(-wide / WIDEST)
 
 
 class Posterior:

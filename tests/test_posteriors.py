@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.distributions import MultivariateNormal, kl_divergence
 
-from sklearn_vae.posteriors import LOG_VARIANCE_LIMIT, POSTERIORS, bounded, unbounded
+from sklearn_vae.posteriors import NARROWEST, POSTERIORS, WIDEST, bounded, unbounded
 
 DIMENSIONS = (1, 2, 5, 7, 33, 64)
 families = pytest.mark.parametrize("family", POSTERIORS.values(), ids=POSTERIORS.keys())
@@ -175,6 +175,9 @@ def test_nested_families_agree():
 
 
 def test_bounded():
-    x = torch.tensor([-1e9, -5.0, 0.0, 5.0, 1e9], dtype=torch.float64)
-    assert bounded(x).abs().max() <= LOG_VARIANCE_LIMIT
-    torch.testing.assert_close(unbounded(bounded(x[1:4])), x[1:4])
+    x = torch.tensor([-1e9, -7.0, 0.0, 3.0, 8.0, 1e9], dtype=torch.float64)
+    assert bounded(x).min() == NARROWEST
+    assert bounded(x).max() == WIDEST
+    torch.testing.assert_close(bounded(x[1:3]), x[1:3])
+    torch.testing.assert_close(bounded(x[3:5]), WIDEST * (1 - torch.exp(-x[3:5] / WIDEST)))
+    torch.testing.assert_close(unbounded(bounded(x[1:5])), x[1:5])

@@ -8,7 +8,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from ..likelihoods import LIKELIHOODS, NOISES
+from ..likelihoods import LIKELIHOODS
 from ..networks import ACTIVATIONS
 from ..objectives import OBJECTIVES
 from ..posteriors import POSTERIORS
@@ -28,7 +28,10 @@ class BaseVAE(Fitting, Evaluation, BaseEstimator):
         "encoder": [callable, None],
         "decoder": [callable, None],
         "likelihood": [StrOptions(set(LIKELIHOODS))],
-        "noise_variance": [StrOptions(set(NOISES)), Interval(Real, 0, None, closed="neither")],
+        "noise_variance": [
+            StrOptions({"shared", "per_feature", "heteroscedastic"}),
+            Interval(Real, 0, None, closed="neither"),
+        ],
         "noise_growth": [StrOptions({"auto"}), Interval(Real, 0, None, closed="left")],
         "covariance_type": [StrOptions(set(POSTERIORS))],
         "objective": [StrOptions(set(OBJECTIVES))],

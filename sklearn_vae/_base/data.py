@@ -7,7 +7,7 @@ import torch
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import check_random_state, gen_batches
 
-ENOUGH_TO_JUDGE, FEWEST_TO_JUDGE = 10, 5  # rows held out by early_stopping="auto"
+ENOUGH_TO_JUDGE, FEWEST_TO_JUDGE = 30, 5  # rows held out by early_stopping="auto"
 IN_MEMORY = 2**30  # bytes of a memory map that are loaded rather than read again each epoch
 CHUNK = 2**21  # numbers held at once, per layer, wherever rows are gone through in chunks
 

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from .. import _linear_start
-from ..likelihoods import LIKELIHOODS, NOISES
+from ..likelihoods import LIKELIHOODS, HeteroscedasticGaussian
 from ..module import VAE
 from ..networks import MLP
 from ..objectives import OBJECTIVES
@@ -83,9 +83,9 @@ def _likelihood(spec, scale):
     likelihood = LIKELIHOODS[spec["likelihood"]]
     if not likelihood.rescales:
         return likelihood
-    noise = _noise(spec, scale)
-    family = NOISES[noise] if isinstance(noise, str) else likelihood
-    return partial(family, noise_variance=noise, noise_growth=_growth(spec))
+    if spec["noise_variance"] == "heteroscedastic":
+        return HeteroscedasticGaussian
+    return partial(likelihood, noise_variance=_noise(spec, scale), noise_growth=_growth(spec))
 
 
 def _noise(spec, scale):
@@ -101,7 +101,7 @@ def _growth(spec):
 
 
 def starting_points(spec, scale, seed):
-    """Functions ``f(net, x, x_valid, train)`` that take a fresh net to where its training may start.
+    """Functions ``f(net, x, x_valid, train, origin)`` that take a fresh net to where its training may start.
 
     Parameters
     ----------
@@ -121,23 +121,25 @@ def starting_points(spec, scale, seed):
     def sample(x):
         return thinned(x, SAMPLED).cpu().numpy()
 
-    def as_drawn(net, x, x_valid, train):
+    def as_drawn(net, *_):
         pass
 
-    def linear(net, x, x_valid, train):
+    def linear(net, x, *_):
         model = _linear_start.linear_model(sample(x), spec["n_components"], _noise(spec, scale), seed)
         _linear_start.start_at(net.module_, model)
 
-    def sharp(net, x, x_valid, train):
+    def sharp(net, x, x_valid, train, origin):
         model = _linear_start.sharp_model(sample(x), spec["n_components"], seed)
         _linear_start.start_at(net.module_, model)
         net.module_.likelihood.requires_grad_(False)
         train(net)
         net.module_.likelihood.requires_grad_(True)
-        _linear_start.release_noise(net.module_, thinned(x_valid, JUDGED))
+        # A refit is trained on the rows held out; the module where the first training started was not.
+        unseen_by = origin or net.module_
+        _linear_start.release_noise(net.module_, unseen_by, thinned(x_valid, JUDGED))
         net.start_over()
 
-    def at_the_mean(net, x, x_valid, train):
+    def at_the_mean(net, x, *_):
         with torch.no_grad():
             net.module_.decoder.linear.bias.copy_(net.module_.likelihood.of_mean(thinned(x, SAMPLED).mean(0)))
 

@@ -5,16 +5,16 @@ With rows held out, in order:
 1. **Race.** Each start is trained until the held-out loss no longer falls. The first start, the linear
    model, is kept unless another does better on the held-out rows by more than two standard errors of
    the difference, so that chance does not decide on small tables. Where the loss cannot tell, within
-   two standard errors, and the first explains less than half the variance that the other does, the
-   first has collapsed and the other takes over.
+   two standard errors, and the first both explains less than half the variance that the other does and
+   leaves more than twice as much unexplained, the first has collapsed and the other takes over.
 2. **Cool.** The winner goes on at a fifth of the learning rate, and then at a fifth of that, each time
    from its best weights until the held-out loss no longer falls.
 3. **Refit.** What was held out is not wasted: from the same start a fresh net goes the same way, epoch
    by epoch, over all rows (Goodfellow et al. 2016, algorithm 7.2). Where no epoch helped, that is the
    linear model of all rows. A net trained on the rows held out should do no worse on them than one that
-   was not; if it does, by more than two standard errors, the way led elsewhere the second time, as it
-   may where the noise is very small, and the first is kept. It is done for up to `FEW_ROWS` rows; with
-   more of them a tenth hardly changes anything.
+   was not; if it does, the way led elsewhere the second time, as it may where the noise is very small,
+   and the first is kept. It is done for up to `FEW_ROWS` rows; with more of them a tenth hardly changes
+   anything.
 4. **Noise.** Its variance is settled last, by what the networks make of rows that they have not seen.
    Far from the centre rows are few and the errors larger: the noise grows there, sigma^2(z) = sigma^2
    ((1 + |z|^2 / d) / 2)^g, with g the slope of log squared error on log distance over the held-out rows
@@ -80,8 +80,8 @@ def best_net(build, starts, x, x_valid, epochs, seeds):
     build : callable
         ``build() -> VAENet``, the same fresh net each time.
     starts : list of callable
-        ``start(net, x, x_valid, train)`` takes a fresh net to where its training starts, with
-        ``train(net)`` on the way if need be.
+        ``start(net, x, x_valid, train, origin)`` takes a fresh net to where its training starts, with
+        ``train(net)`` on the way if need be. For a refit, `origin` is the module where the first training started.
     x : Tensor of shape (n, n_features)
         Rows to train on.
     x_valid : Tensor of shape (n_valid, n_features) or None
@@ -111,7 +111,7 @@ def best_net(build, starts, x, x_valid, epochs, seeds):
     net = best.net
     if len(x) + len(x_valid) <= FEW_ROWS and isinstance(x, torch.Tensor):
         refit = _over_all_rows(build, best, x, x_valid, seeds)
-        if _verdict(net.sample_losses(judges) - refit.sample_losses(judges)) >= 0:
+        if refit.sample_losses(judges).mean() <= net.sample_losses(judges).mean():
             net = refit
     x_judged, likelihood = thinned(x, JUDGED), net.module_.likelihood
     if likelihood.measures_growth:
@@ -129,7 +129,7 @@ def _run(build, start, x, x_valid, epochs, seeds):
         net.train_on(x, x_valid, epochs, seeds)
         ways.append([(1.0, net.keep_best_.best_epoch_)])
 
-    start(net, x, x_valid, train)
+    start(net, x, x_valid, train, None)
     origin = copy.deepcopy(net.module_)
     train(net)
     return Run(net, start, origin, ways)
@@ -157,7 +157,7 @@ def _over_all_rows(build, run, x, x_valid, seeds):
                 net.fresh_optimizer(share)
             net.train_on(x_all, x_valid, epochs, seeds)
 
-    run.start(net, x_all, x_valid, train)
+    run.start(net, x_all, x_valid, train, run.origin)
     train(net)
     return net
 
@@ -165,7 +165,8 @@ def _over_all_rows(build, run, x, x_valid, seeds):
 def _takes_over(gain, explained, explained_before):
     """Whether another start is better by the nats gained on each row, or as good and the first one collapsed."""
     verdict = _verdict(gain)
-    return verdict > 0 or (verdict == 0 and explained > 2 * explained_before)
+    collapsed = explained > 2 * explained_before and 2 * (1 - explained) < 1 - explained_before
+    return verdict > 0 or (verdict == 0 and collapsed)
 
 
 def _verdict(gain):
