@@ -195,6 +195,7 @@ class Encdr:
     def __init__(self):
         from encdr.autoencoder import VariationalAutoEncoder
         from encdr.encdr import VENCDR
+        from lightning import Trainer
 
         class Model(VariationalAutoEncoder):
             def __init__(self, encoder, decoder, d):
@@ -208,20 +209,18 @@ class Encdr:
             def configure_optimizers(self):
                 return torch.optim.AdamW(self.parameters(), lr=LEARNING_RATE, fused=True, weight_decay=0)
 
-        self.parts = Model, VENCDR
+        self.parts = Model, VENCDR, Trainer
         logging.disable(logging.WARNING)
 
     def __call__(self, net, x, epochs):
         """Train by encdr's loader and trainer."""
-        from lightning import Trainer
-
-        Model, VENCDR = self.parts
+        Model, VENCDR, Trainer = self.parts
         module, d = copy.deepcopy(net.module_), net.module__n_components
-        model = Model(module.encoder, module.decoder, d)
-        start = time.perf_counter()
-        loader, _ = VENCDR(batch_size=net.batch_size, validation_split=0)._prepare_data(x.numpy())
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
+            model = Model(module.encoder, module.decoder, d)
+            start = time.perf_counter()
+            loader, _ = VENCDR(batch_size=net.batch_size, validation_split=0)._prepare_data(x.numpy())
             trainer = Trainer(
                 max_epochs=epochs,
                 logger=False,
