@@ -194,10 +194,14 @@ def report(cells, models, write):
             f"more than 0.1 nat below: {np.sum(share['gain'] < -0.1)}, worst {share['gain'].min():+.2f}, "
             f"median {np.median(share['gain']):+.2f}\n"
             f"  R² above pPCA's posterior mean - 0.005: {np.mean(share['ppca'] > -0.005):.0%}; above PCA: "
-            f"{np.mean(share['r2'] > 0):.0%}; worst {share['r2'].min():+.3f}\n"
-            f"  accuracy at least PCA's minus one standard error of PCA's: {np.mean(within[0][known] >= 0):.0%}, "
-            f"of the difference: {np.mean(within[1][known] >= 0):.0%}; above PCA's: {np.mean(accuracy[known] > 0):.0%}"
+            f"{np.mean(share['r2'] > 0):.0%}; worst {share['r2'].min():+.3f}"
         )
+        if known.any():
+            write(
+                f"  accuracy at least PCA's minus one standard error of PCA's: {np.mean(within[0][known] >= 0):.0%}, "
+                f"of the difference: {np.mean(within[1][known] >= 0):.0%}; "
+                f"above PCA's: {np.mean(accuracy[known] > 0):.0%}"
+            )
         if is_beside_vae:
             write(
                 f"  score at least vae's minus one standard error of the difference: {np.mean(share['as good']):.0%}, "
