@@ -35,7 +35,7 @@ PARAMETERS = """
 
     noise_growth : float or "auto", default="auto"
         How the noise of the Gaussian likelihood grows with the distance of z from the centre: its
-        variance is `noise_variance` times ((1 + |z|^2 / d) / 2)^noise_growth. 0 for the same noise
+        variance is `noise_variance` times ``((1 + |z|^2 / d) / 2)^noise_growth``. 0 for the same noise
         everywhere; "auto" to measure it on the held-out rows when training ends, where the noise
         is learned and there are hidden layers, and 0 where not. Not for "heteroscedastic" noise.
 
@@ -132,10 +132,10 @@ PARAMETERS = """
 
     noise_variance_ : ndarray of shape (n_features,)
         Variance of the Gaussian noise, in X's squared units; if it grows with the distance, that
-        where |z|^2 is n_components, its mean under the prior.
+        where ``|z|^2`` is n_components, its mean under the prior.
 
     noise_growth_ : float
-        The power of (1 + |z|^2 / d) / 2 by which the variance of the Gaussian noise grows.
+        The power of ``(1 + |z|^2 / d) / 2`` by which the variance of the Gaussian noise grows.
 
     dispersion_ : ndarray of shape (n_features,)
         Dispersion of the negative binomial: the variance is mean + dispersion mean^2.
