@@ -94,13 +94,12 @@ def test_a_second_training_that_went_wrong_is_not_kept(Estimator, monkeypatch):
 
 def test_a_refit_has_the_noise_that_unseen_rows_told(monkeypatch):
     """The second start's noise is released at the same value in the refit, which is trained on the rows held out."""
-    released = []
+    released, release = [], _linear_start.release_noise
 
     def release_noise(module, judge, x):
-        _linear_start_release(module, judge, x)
+        release(module, judge, x)
         released.append(module.likelihood.noise_variance.item())
 
-    _linear_start_release = _linear_start.release_noise
     monkeypatch.setattr("sklearn_vae._linear_start.release_noise", release_noise)
     X = make_sine_sum(200, 0.05, 0, surface=True)
     VAETransformer(2, max_iter=100, random_state=0).fit(X)

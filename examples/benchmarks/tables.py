@@ -260,17 +260,12 @@ def load_tables(names=None):
     return tables
 
 
-def load_collection(smallest=(60, 4)):
+def load_collection():
     """
-    Load every table of pydataset that is large enough, each once, without those that `load_tables` has.
+    Load every table of pydataset with 60 rows and four columns, each once, without those that `load_tables` has.
 
     Columns that are not numeric, constant or missing in a fifth of the rows are left out, and then rows with missing
     values.
-
-    Parameters
-    ----------
-    smallest : (int, int)
-        Rows and columns to have at least.
 
     Returns
     -------
@@ -280,16 +275,15 @@ def load_collection(smallest=(60, 4)):
     pandas = _import("pandas", "pydataset")
     tables, seen = {}, set()
     with tarfile.open(_shipped("pydataset", "resources.tar.gz", "pydataset")) as archive:
-        files = [m for m in archive.getmembers() if m.name.endswith(".csv") and not Path(m.name).name.startswith("._")]
-        for file in sorted(files, key=lambda m: m.name):
+        for file in sorted(archive.getmembers(), key=lambda member: member.name):
             name = Path(file.name).stem
+            if not file.name.endswith(".csv") or name.startswith("._") or name in LOADERS:
+                continue
             frame = pandas.read_csv(archive.extractfile(file), encoding_errors="replace", low_memory=False)
             frame = frame.iloc[:, 1:].select_dtypes("number")  # the first has the rows' names
             X = frame.loc[:, frame.isna().mean() < 0.2].dropna().to_numpy(dtype=np.float64)
-            if len(X) < smallest[0]:
-                continue
-            X = X[:, np.ptp(X, axis=0) > 0]
-            if X.shape[1] >= smallest[1] and np.isfinite(X).all() and name not in LOADERS and X.tobytes() not in seen:
+            X = X[:, (X[:1] != X).any(axis=0)]
+            if len(X) >= 60 and X.shape[1] >= 4 and np.isfinite(X).all() and X.tobytes() not in seen:
                 seen.add(X.tobytes())
                 tables[name] = X, None
     return tables
