@@ -32,6 +32,7 @@ from torch.distributions import Bernoulli as BernoulliDistribution
 from torch.distributions import Distribution, Independent
 from torch.distributions import NegativeBinomial as NegativeBinomialDistribution
 from torch.distributions import Poisson as PoissonDistribution
+from torch.nn.functional import mse_loss
 
 LOG_LIMIT = 30.0
 SMALLEST_PREDICTED_VARIANCE = 1e-3
@@ -147,14 +148,18 @@ class DiagonalNormal(Distribution):
 
     def log_prob(self, value):
         D = self.loc.shape[-1]
-        squares, precision = (value - self.loc).square(), torch.exp(-self.log_variance)
+        constant = D * math.log(2 * math.pi)
+        # The difference and its square are one kernel, and one more in the backward pass.
+        squares = mse_loss(self.loc, value.expand_as(self.loc), reduction="none")
+        precision = torch.exp(-self.log_variance)
         if self.log_variance.ndim == 0:
-            deviance = torch.add(squares.sum(-1) * precision, self.log_variance, alpha=D)
-        elif self.log_variance.shape[-1] == 1:
+            log_norm = torch.rsub(self.log_variance, -0.5 * constant, alpha=0.5 * D)
+            return torch.addcmul(log_norm, squares.sum(-1), precision, value=-0.5)
+        if self.log_variance.shape[-1] == 1:
             deviance = squares.sum(-1) * precision[..., 0] + D * self.log_variance[..., 0]
         else:
             deviance = (squares * precision).sum(-1) + self.log_variance.sum(-1)
-        return -0.5 * (deviance + D * math.log(2 * math.pi))
+        return -0.5 * (deviance + constant)
 
     @property
     def mean(self):

@@ -40,7 +40,8 @@ def fixed_deviates(n_draws: int, n_components: int) -> Tensor:
 
 def reconstruction(output: VAEOutput, x: Tensor) -> Tensor:
     """E_q[log p(x | z)] over the draws, of shape (n,)."""
-    return output.p.log_prob(x).mean(0)
+    log_prob = output.p.log_prob(x)
+    return log_prob.mean(0) if len(log_prob) > 1 else log_prob.squeeze(0)
 
 
 def importance_weighted(output: VAEOutput, x: Tensor) -> Tensor:

@@ -4,8 +4,8 @@ A family states four things about its lower-triangular factor L and inherits the
 
     color(eps)      L eps          standard normal deviates to deviates of covariance L L^T
     whiten(v)       L^-1 v         the inverse
-    log_diagonal    log L_jj       so log|L| is its sum over j
     variance        diag(L L^T)    so ||L||_F^2 is its sum over j
+    log_pivots      log L_jj^2     so log|L| is half its sum over j
 
 With the prior p(z) = N(0, I) every family then has, in nats,
 
@@ -15,7 +15,7 @@ With the prior p(z) = N(0, I) every family then has, in nats,
 
 and, since L is triangular, the exact chain rule over components,
 
-    KL_j = 1/2 (mu_j^2 + (L L^T)_jj - 1) - log L_jj,      KL = sum_j KL_j,      KL_j >= 0.
+    KL_j = 1/2 (mu_j^2 + (L L^T)_jj - log L_jj^2 - 1),      KL = sum_j KL_j,      KL_j >= 0.
 
 The encoder gives a posterior its numbers: first mu, then whatever shapes L. A log-variance v that is
 positive becomes 5 (1 - exp(-v / 5)), below 5: no x says less of z than nothing, which is v = 0, and an
@@ -99,14 +99,14 @@ class Posterior:
         raise NotImplementedError
 
     @property
-    def log_diagonal(self) -> Tensor:
-        """Log L_jj, of a shape that broadcasts to (n, d)."""
-        raise NotImplementedError
-
-    @property
     def variance(self) -> Tensor:
         """diag(L L^T), of a shape that broadcasts to (n, d)."""
         return torch.exp(self.log_variance)
+
+    @property
+    def log_pivots(self) -> Tensor:
+        """Log L_jj^2, the pivots of L L^T, of a shape that broadcasts to (n, d)."""
+        return self.log_variance
 
     def own_form(self) -> dict[str, Tensor]:
         """L L^T in the family's own numbers."""
@@ -145,7 +145,7 @@ class Posterior:
 
     def kl_per_component(self) -> Tensor:
         """KL_j of the chain rule in nats, of shape (n, d)."""
-        return 0.5 * (self.mean.square() + self.variance - 1) - self.log_diagonal
+        return 0.5 * (torch.addcmul(self.variance - self.log_pivots, self.mean, self.mean) - 1)
 
     def kl(self) -> Tensor:
         """KL(q || N(0, I)) in nats, of shape (n,)."""
@@ -164,7 +164,7 @@ class Posterior:
         return factor @ factor.mT
 
     def _log_det(self) -> Tensor:
-        return self.log_diagonal.expand_as(self.mean).sum(-1)
+        return 0.5 * self.log_pivots.expand_as(self.mean).sum(-1)
 
 
 class Diagonal(Posterior):
@@ -178,10 +178,6 @@ class Diagonal(Posterior):
 
     def whiten(self, v):
         return v / self.scale
-
-    @property
-    def log_diagonal(self):
-        return 0.5 * self.log_variance
 
     @staticmethod
     def closest_to(eigenvalues):
@@ -227,10 +223,6 @@ class Full(Posterior):
     def whiten(self, v):
         draws = v.reshape(-1, *self.mean.shape).permute(1, 2, 0)
         return torch.linalg.solve_triangular(self.factor, draws, upper=False).permute(2, 0, 1).reshape(v.shape)
-
-    @property
-    def log_diagonal(self):
-        return 0.5 * self.log_variance
 
     @property
     def variance(self):
@@ -281,9 +273,9 @@ class ScaledAR1(Posterior):
         return torch.cat([u[..., :1], innovations], -1)
 
     @property
-    def log_diagonal(self):
-        log_scale = (0.5 * self.log_variance).expand_as(self.mean)
-        return torch.cat([log_scale[..., :1], log_scale[..., 1:] + self.log_innovation], -1)
+    def log_pivots(self):
+        log_variance = self.log_variance.expand_as(self.mean)
+        return torch.cat([log_variance[..., :1], log_variance[..., 1:] + 2 * self.log_innovation], -1)
 
     def own_form(self):
         return {"variance": self.variance, "rho": self.rho}

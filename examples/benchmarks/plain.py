@@ -5,8 +5,8 @@ from itertools import pairwise
 from torch import nn
 
 
-def plain_network(n_in, n_out, hidden=(128, 128)):
+def plain_network(n_in, n_out, hidden=(128, 128), activation=nn.Tanh):
     """A perceptron without a linear path."""
     sizes = [n_in, *hidden]
-    layers = [layer for a, b in pairwise(sizes) for layer in (nn.Linear(a, b), nn.Tanh())]
+    layers = [layer for a, b in pairwise(sizes) for layer in (nn.Linear(a, b), activation())]
     return nn.Sequential(*layers, nn.Linear(sizes[-1], n_out))
