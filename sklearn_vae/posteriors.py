@@ -38,13 +38,13 @@ from torch.nn.functional import celu, softplus
 NARROWEST, WIDEST = -30.0, 5.0  # log-variances
 
 
-def bounded(log_variance: Tensor) -> Tensor:
-    """Keep a log-variance within -30 and 5: the identity below 0, smooth above."""
-    return -celu(-log_variance.clamp(min=NARROWEST), WIDEST)
+def log_variance_from(number: Tensor) -> Tensor:
+    """The log-variance that an encoder means by a number: itself below 0, down to -30; smoothly below 5 above."""
+    return -celu(-number.clamp(min=NARROWEST), WIDEST)
 
 
-def unbounded(log_variance: Tensor) -> Tensor:
-    """The inverse of `bounded`: what an encoder must say to mean `log_variance`."""
+def number_for(log_variance: Tensor) -> Tensor:
+    """The number by which an encoder means a log-variance."""
     wide = log_variance.clamp(0, 0.999 * WIDEST)
     return log_variance.clamp(NARROWEST, 0) - WIDEST * torch.log1p(-wide / WIDEST)
 
@@ -63,7 +63,7 @@ class Posterior:
     def __init__(self, numbers: Tensor, n_components: int):
         sizes = n_components, self.n_variances(n_components), self.n_others(n_components)
         self.mean, log_variance, others = numbers.split(sizes, -1)
-        self.log_variance = bounded(log_variance)
+        self.log_variance = log_variance_from(log_variance)
         self.scale = torch.exp(0.5 * self.log_variance)
         self._read(others)
 
@@ -181,7 +181,7 @@ class Diagonal(Posterior):
 
     @staticmethod
     def closest_to(eigenvalues):
-        return np.eye(len(eigenvalues)), unbounded(torch.log(torch.from_numpy(eigenvalues))).numpy()
+        return np.eye(len(eigenvalues)), number_for(torch.log(torch.from_numpy(eigenvalues))).numpy()
 
 
 class Spherical(Diagonal):
@@ -197,7 +197,7 @@ class Spherical(Diagonal):
     @staticmethod
     def closest_to(eigenvalues):
         s = torch.tensor([1 / np.mean(1 / eigenvalues)])
-        return np.eye(len(eigenvalues)), unbounded(torch.log(s)).numpy()
+        return np.eye(len(eigenvalues)), number_for(torch.log(s)).numpy()
 
 
 class Full(Posterior):
@@ -319,7 +319,7 @@ class AR1(ScaledAR1):
         r = minimize_scalar(gap, bounds=(0, 6), method="bounded").x if d > 1 else 0.0
         t, vectors = np.linalg.eigh(correlation(r))
         s = torch.tensor([1 / np.mean(t / v)])
-        return vectors[:, np.argsort(order)], np.append(unbounded(torch.log(s)).numpy(), r)
+        return vectors[:, np.argsort(order)], np.append(number_for(torch.log(s)).numpy(), r)
 
 
 POSTERIORS = {"spherical": Spherical, "diag": Diagonal, "full": Full, "ar1": AR1, "scaled_ar1": ScaledAR1}

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.distributions import MultivariateNormal, kl_divergence
 
-from sklearn_vae.posteriors import NARROWEST, POSTERIORS, WIDEST, bounded, unbounded
+from sklearn_vae.posteriors import NARROWEST, POSTERIORS, WIDEST, log_variance_from, number_for
 
 DIMENSIONS = (1, 2, 5, 7, 33, 64)
 families = pytest.mark.parametrize("family", POSTERIORS.values(), ids=POSTERIORS.keys())
@@ -174,10 +174,10 @@ def test_nested_families_agree():
         torch.testing.assert_close(a.kl(), b.kl())
 
 
-def test_bounded():
+def test_bounds_of_log_variances():
     x = torch.tensor([-1e9, -7.0, 0.0, 3.0, 8.0, 1e9], dtype=torch.float64)
-    assert bounded(x).min() == NARROWEST
-    assert bounded(x).max() == WIDEST
-    torch.testing.assert_close(bounded(x[1:3]), x[1:3])
-    torch.testing.assert_close(bounded(x[3:5]), WIDEST * (1 - torch.exp(-x[3:5] / WIDEST)))
-    torch.testing.assert_close(unbounded(bounded(x[1:5])), x[1:5])
+    assert log_variance_from(x).min() == NARROWEST
+    assert log_variance_from(x).max() == WIDEST
+    torch.testing.assert_close(log_variance_from(x[1:3]), x[1:3])
+    torch.testing.assert_close(log_variance_from(x[3:5]), WIDEST * (1 - torch.exp(-x[3:5] / WIDEST)))
+    torch.testing.assert_close(number_for(log_variance_from(x[1:5])), x[1:5])
