@@ -53,6 +53,11 @@ def test_when_a_second_start_takes_over(gain, explained, explained_before, takes
     assert _takes_over(gain + 0.1 * noise, explained, explained_before) is takes_over
 
 
+@pytest.mark.filterwarnings("error")
+def test_one_row_decides_nothing():
+    assert not _takes_over(torch.tensor([100.0]), 0.6, 0.5)
+
+
 def test_a_collapsed_linear_start_gives_way(Estimator):
     """Six clusters on a sphere, whitened: linear directions say nothing, and the two bounds are about as good."""
     rng = np.random.RandomState(3)

@@ -170,7 +170,9 @@ def _takes_over(gain, explained, explained_before):
 
 
 def _verdict(gain):
-    """The sign of the mean of the nats gained on each row; 0 where two standard errors leave it open."""
+    """The sign of the mean of the nats gained on each row; 0 where two standard errors or one row leave it open."""
+    if len(gain) < 2:
+        return 0
     mean, doubt = gain.mean(), STANDARD_ERRORS * gain.std() / len(gain) ** 0.5
     return int(mean.sign()) if mean.abs() > doubt else 0
 
