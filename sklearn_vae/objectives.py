@@ -41,6 +41,7 @@ def fixed_deviates(n_draws: int, n_components: int) -> Tensor:
 def reconstruction(output: VAEOutput, x: Tensor) -> Tensor:
     """E_q[log p(x | z)] over the draws, of shape (n,)."""
     log_prob = output.p.log_prob(x)
+    # One draw is its own mean; training, which takes one, need not compute it at every step.
     return log_prob.mean(0) if len(log_prob) > 1 else log_prob.squeeze(0)
 
 

@@ -62,8 +62,8 @@ class Posterior:
 
     def __init__(self, numbers: Tensor, n_components: int):
         sizes = n_components, self.n_variances(n_components), self.n_others(n_components)
-        self.mean, log_variance, others = numbers.split(sizes, -1)
-        self.log_variance = log_variance_from(log_variance)
+        self.mean, of_variances, others = numbers.split(sizes, -1)
+        self.log_variance = log_variance_from(of_variances)
         self.scale = torch.exp(0.5 * self.log_variance)
         self._read(others)
 

@@ -6,10 +6,9 @@ with a variance per component, shared Gaussian noise. The hand-written loop is w
 data on the device, one permutation an epoch, a fused optimizer, the loss read once an epoch, the bound spelled out. It
 starts from the same weights and draws the same numbers, so its losses have to be the same. Stock skorch is
 `skorch.NeuralNet` fitted to NumPy arrays, with its own data loading and history around the same module and objective,
-with the same fused optimizer.
-pythae and encdr take part if they are installed, each with its own loading and trainer around the same networks and the
-same fused optimizer (``pip install pythae encdr``; on Python 3.11 encdr 1.2 runs if ``--ignore-requires-python`` is
-given).
+with the same fused optimizer. pythae and encdr take part if they are installed, each with its own loading and trainer
+around the same networks and the same fused optimizer (``pip install pythae encdr``; on Python 3.11 encdr 1.2 runs if
+``--ignore-requires-python`` is given).
 
 Runs of all are interleaved, and the figures are medians over them of time per step; ratios are what counts, since
 machines are noisy.
