@@ -21,14 +21,15 @@ With rows held out, in order:
    (Harvey 1976), as ridge regression finds it with a prior N(0, 1), so that few rows give little. It is
    dropped where those rows lose by it, by more than two standard errors: if components tell nothing,
    the distance of the posterior mean says little about that of the draws. sigma^2 is scaled so that the
-   squared errors over the rows trained on remain the same multiple of the noise. And it is raised by
-   what may be missing from it, the larger of two: one standard error of a mean squared error over so
-   many rows, whose spread the held-out ones tell; and what the start's mean squared error over the rows
-   trained on exceeds its own over those held out (the difference estimator of sampling, Cochran 1977,
-   section 7.9: if too few of the rows far out were held out, it shows there). With noise per feature it
-   is raised by the same share in all, the median of the features' own. A density that expects too
-   little noise loses without bound on rows farther out than it has seen; one whose variance is r times
-   too large loses D/2 (log r + 1/r - 1) nats, next to nothing where many rows agree on it.
+   squared errors over the rows trained on remain the same multiple of the noise. Then it is raised by
+   what may be missing from it, since a density that expects too little noise loses without bound on rows
+   farther out than it has seen, and one whose variance is r times too large only D/2 (log r + 1/r - 1)
+   nats. One thing is what the start's mean squared error over the rows trained on exceeds its own over
+   those held out (the difference estimator of sampling, Cochran 1977, section 7.9): if too few of the
+   rows far out were held out, it shows there. With noise per feature it is the median of the features'
+   own. The other is a row of a kind yet to come, which the networks rebuild no better than the first start
+   rebuilds the others: it counts as one more, sigma^2 <- (n sigma^2 + sigma_0^2) / (n + 1), as under a
+   conjugate prior that is worth one row.
 
 With no rows held out the first start is trained, and that is all.
 """
@@ -103,6 +104,7 @@ def best_net(build, starts, x, x_valid, epochs, seeds):
         return net, net
     judges = thinned(x_valid, JUDGED)
     best, *others = (_run(build, start, x, x_valid, epochs, seeds) for start in starts)
+    first = best.origin
     for other in others:
         gain = best.net.sample_losses(judges) - other.net.sample_losses(judges)
         if _takes_over(gain, _explained(other.net.module_, judges), _explained(best.net.module_, judges)):
@@ -117,7 +119,7 @@ def best_net(build, starts, x, x_valid, epochs, seeds):
     if likelihood.measures_growth:
         _let_noise_grow(net.module_, best, x_judged, judges)
     if likelihood.learns_noise:
-        _raise_noise(net.module_, best, x_judged, judges, len(x) + len(x_valid))
+        _raise_noise(net.module_, best, first, x_judged, judges, len(x) + len(x_valid))
     return net, best.net
 
 
@@ -207,12 +209,13 @@ def _set_growth(module, growth, x):
 
 
 @torch.no_grad()
-def _raise_noise(module, run, x, x_valid, n):
+def _raise_noise(module, run, first, x, x_valid, n):
     """Raise the noise of a module learned from n rows by what may be missing from it."""
     likelihood = module.likelihood
-    spread = _errors(run.net.module_, x_valid, likelihood).var(0, correction=0).sqrt() / n**0.5
     missed = _errors(run.origin, x, likelihood).mean(0) - _errors(run.origin, x_valid, likelihood).mean(0)
-    likelihood.start_noise(likelihood.noise_variance * (1 + torch.maximum(spread, missed).median()))
+    noise = likelihood.noise_variance * (1 + missed.median().clamp(min=0))
+    unknown = (x - first.reconstruct(x)).square().mean(0)
+    likelihood.start_noise((n * noise + (unknown if noise.ndim else unknown.mean())) / (n + 1))
 
 
 def _errors(module, x, likelihood):
