@@ -29,6 +29,7 @@ import torch
 from joblib import Parallel, delayed
 from plain import plain_network
 from report import heading, publish
+from scipy import stats
 from sklearn.decomposition import PCA, FactorAnalysis
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import r2_score
@@ -102,6 +103,12 @@ def standard_error(values):
     return np.std(values, ddof=1) / len(values) ** 0.5 if len(values) > 1 else np.nan
 
 
+def chance_within(allowed, doubt, n_splits):
+    """How often one of two equal models loses by at most `allowed`, if `doubt` is the difference's standard error."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(doubt > 0, stats.t.cdf(allowed / doubt, n_splits - 1), 1.0)
+
+
 def short(value, sign=""):
     """A number in nats, with two decimals unless there is no room for it."""
     return format(value, sign + (".2f" if not abs(value) >= 1e5 else ".1e"))
@@ -158,7 +165,7 @@ def report(cells, models, write):
             f"{'table':15}{'d':>2}{'linear':>11}{'mixture':>11}{'gain, nats':>21}{'R²':>8}{'pPCA':>7}{'PCA':>7}"
             f"{'logistic':>16}{'5-nn':>14}{'active':>13}{'time, s':>9}"
         )
-        wins = []
+        wins, accuracy = [], []
         for (name, d), splits in cells.items():
             mean = {
                 who: {key: np.mean([s[who].get(key, np.nan) for s in splits]) for key in splits[0][who]}
@@ -181,14 +188,8 @@ def report(cells, models, write):
             for key in CLASSIFIERS:
                 theirs = np.array([s["pca"][key] for s in splits])
                 differences = np.array([s[label][key] for s in splits]) - theirs
-                wins[-1][key] = differences.mean()
-                wins[-1][key + ", of PCA"] = differences.mean() + standard_error(theirs)
-                wins[-1][key + ", of the difference"] = differences.mean() + standard_error(differences)
+                accuracy.append([differences.mean(), standard_error(differences), standard_error(theirs)])
         share = {key: np.array([w[key] for w in wins]) for key in wins[0]}
-        accuracy, *within = (
-            np.concatenate([share[key + of] for key in CLASSIFIERS]) for of in ("", ", of PCA", ", of the difference")
-        )
-        known = ~np.isnan(accuracy)
         write(
             f"  score above {linear}: {np.mean(share['gain'] > 0):.0%} of {len(wins)} cells, "
             f"more than 0.1 nat below: {np.sum(share['gain'] < -0.1)}, worst {share['gain'].min():+.2f}, "
@@ -196,11 +197,13 @@ def report(cells, models, write):
             f"  R² above pPCA's posterior mean - 0.005: {np.mean(share['ppca'] > -0.005):.0%}; above PCA: "
             f"{np.mean(share['r2'] > 0):.0%}; worst {share['r2'].min():+.3f}"
         )
-        if known.any():
+        difference, doubt, doubt_of_pca = np.array([row for row in accuracy if not np.isnan(row[0])]).reshape(-1, 3).T
+        if len(difference):
+            write(f"  accuracy above PCA's: {np.mean(difference > 0):.0%} of {len(difference)}")
+        for whose, allowed in (("PCA's", doubt_of_pca), ("the difference's", doubt)) if len(difference) else ():
             write(
-                f"  accuracy at least PCA's minus one standard error of PCA's: {np.mean(within[0][known] >= 0):.0%}, "
-                f"of the difference: {np.mean(within[1][known] >= 0):.0%}; "
-                f"above PCA's: {np.mean(accuracy[known] > 0):.0%}"
+                f"  accuracy at least PCA's minus {whose} standard error: {np.mean(difference >= -allowed):.0%} "
+                f"(two equal models: {np.mean(chance_within(allowed, doubt, len(splits))):.0%})"
             )
         if is_beside_vae:
             write(

@@ -28,8 +28,8 @@ With rows held out, in order:
    those held out (the difference estimator of sampling, Cochran 1977, section 7.9): if too few of the
    rows far out were held out, it shows there. With noise per feature it is the median of the features'
    own. The other is a row of a kind yet to come, which the networks rebuild no better than the first start
-   rebuilds the others: it counts as one more, sigma^2 <- (n sigma^2 + sigma_0^2) / (n + 1), as under a
-   conjugate prior that is worth one row.
+   rebuilds the others: it counts as one more, sigma^2 <- (n sigma^2 + max(sigma_0^2, sigma^2)) / (n + 1),
+   as under a conjugate prior that is worth one row.
 
 With no rows held out the first start is trained, and that is all.
 """
@@ -215,7 +215,8 @@ def _raise_noise(module, run, first, x, x_valid, n):
     missed = _errors(run.origin, x, likelihood).mean(0) - _errors(run.origin, x_valid, likelihood).mean(0)
     noise = likelihood.noise_variance * (1 + missed.median().clamp(min=0))
     unknown = (x - first.reconstruct(x)).square().mean(0)
-    likelihood.start_noise((n * noise + (unknown if noise.ndim else unknown.mean())) / (n + 1))
+    unknown = torch.maximum(unknown if noise.ndim else unknown.mean(), noise)
+    likelihood.start_noise((n * noise + unknown) / (n + 1))
 
 
 def _errors(module, x, likelihood):
