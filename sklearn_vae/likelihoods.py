@@ -183,12 +183,14 @@ class Normal(Likelihood):
 class Gaussian(Normal):
     r"""N(mean, sigma^2(z)), where the noise may grow with the distance from the centre.
 
-        sigma^2(z) = sigma^2 ((1 + |z|^2 / d) / 2)^g
+        sigma^2(z) = sigma^2 r^g max(1, r / R)^max(0, 1 - g),  r = (1 + |z|^2 / d) / 2
 
     so sigma^2 is the variance where |z|^2 is d, its mean under the prior. With g = 0 it is the same
     everywhere, as in probabilistic PCA and factor analysis. Data with heavy tails have rows very far out,
     which no model rebuilds as it does the rest: they cost |x - mean|^2 / (2 sigma^2) nats where the noise
-    does not grow, and about D/2 log |x - mean|^2 where it does.
+    does not grow, and about D/2 log |x - mean|^2 where it does. Beyond R, as far as a model has seen, nothing
+    is known of its errors but that they grow with the distance at least in proportion, as those of any
+    wrong slope do.
 
     Parameters
     ----------
@@ -198,6 +200,13 @@ class Gaussian(Normal):
         sigma^2: learned, one for all features or one for each; or fixed at these values.
     noise_growth : "auto" or float
         g: to be measured when training ends, if the noise is learned; or fixed at this value.
+
+    Attributes
+    ----------
+    noise_growth : float
+        g.
+    noise_reach : float
+        R: infinite until training ends, and where g is fixed.
     """
 
     def __init__(self, n_features: int, noise_variance="shared", noise_growth=0.0):
@@ -205,6 +214,7 @@ class Gaussian(Normal):
         self.learns_noise = isinstance(noise_variance, str)
         self.measures_growth = noise_growth == "auto" and self.learns_noise
         self.noise_growth = 0.0 if noise_growth == "auto" else float(noise_growth)
+        self.noise_reach = math.inf
         if self.learns_noise:
             shape = {"shared": (), "per_feature": (n_features,)}[noise_variance]
             self.log_variance = nn.Parameter(torch.empty(shape))
@@ -228,17 +238,28 @@ class Gaussian(Normal):
         """sigma^2, of shape () or (n_features,)."""
         return torch.exp(bounded(self.log_variance))
 
+    def log_growth(self, z: Tensor) -> Tensor:
+        """How much the noise has grown at z (..., d): log sigma^2(z) - log sigma^2, of shape (..., 1)."""
+        distance = log_distance(z)
+        growth = self.noise_growth * distance
+        if self.noise_reach < math.inf and self.noise_growth < 1:
+            growth = growth + (1 - self.noise_growth) * (distance - math.log(self.noise_reach)).clamp(min=0)
+        return growth
+
     def forward(self, numbers, z=None):
         log_variance = bounded(self.log_variance)
-        if self.noise_growth:
-            log_variance = log_variance + self.noise_growth * log_distance(z)
+        if self.noise_growth or self.noise_reach < math.inf:
+            log_variance = log_variance + self.log_growth(z)
         return DiagonalNormal(numbers, log_variance)
 
     def get_extra_state(self):
-        return torch.tensor(self.noise_growth, dtype=torch.float64)
+        # Saved numbers are finite; 0 stands for infinity, since R is at least 1/2.
+        reach = self.noise_reach if self.noise_reach < math.inf else 0.0
+        return torch.tensor([self.noise_growth, reach], dtype=torch.float64)
 
     def set_extra_state(self, state):
-        self.noise_growth = state.item()
+        self.noise_growth, reach = state.tolist()
+        self.noise_reach = reach or math.inf
 
 
 class HeteroscedasticGaussian(Normal):

@@ -135,11 +135,16 @@ def heavy_tails(n, seed):
     return X / np.sqrt(rng.chisquare(2, (n, 1)) / 2)
 
 
+def noise_at(model, Z):
+    """The noise variance at Z (..., d), by the public attributes, in the units of X."""
+    r, g = (1 + (Z**2).mean(axis=-1, keepdims=True)) / 2, model.noise_growth_
+    return model.noise_variance_ * r**g * np.maximum(1, r / model.noise_reach_) ** max(0, 1 - g)
+
+
 def squared_errors(model, X):
-    """As shares of the noise that the public attributes tell."""
+    """As shares of the noise."""
     Z = model.transform(X)
-    noise = model.noise_variance_ * ((1 + (Z**2).mean(axis=1, keepdims=True)) / 2) ** model.noise_growth_
-    return (X - model.inverse_transform(Z)) ** 2 / noise
+    return (X - model.inverse_transform(Z)) ** 2 / noise_at(model, Z)
 
 
 @pytest.mark.parametrize("far_out", [0, 30.0])
@@ -148,6 +153,7 @@ def test_how_far_the_noise_is_raised(noise, far_out):
     """By what the start's error exceeds that on held-out rows, and by one row more that nothing but the start knows."""
     X = StandardScaler().fit_transform(X_DIABETES)
     model = VAETransformer(2, noise_variance=noise, standardize=False, max_iter=3, random_state=0).fit(X)
+    model.noise_reach_ = model.net_.module_.likelihood.noise_reach = np.inf  # as it is at this stage of a fit
     trained_on = X + far_out * (np.arange(len(X)) == 7)[:, None] * np.cos(np.arange(X.shape[1]))
     over = 0 if noise == "per_feature" else None
     missed = np.sort((squared_errors(model, trained_on) - squared_errors(model, X)).mean(axis=0))
@@ -184,7 +190,7 @@ def test_growth_that_loses_on_held_out_rows_is_dropped(monkeypatch):
     growing = VAETransformer(2, max_iter=5, random_state=0).fit(X_DIABETES)
     constant = VAETransformer(2, max_iter=5, random_state=0, noise_growth=0.0).fit(X_DIABETES)
     assert growing.noise_growth_ == 0
-    np.testing.assert_array_equal(growing.score_samples(X_DIABETES), constant.score_samples(X_DIABETES))
+    assert growing.noise_variance_ == pytest.approx(constant.noise_variance_)
 
 
 def test_noise_does_not_shrink_with_the_distance():
@@ -222,19 +228,44 @@ def test_a_linear_model_keeps_one_noise(Estimator):
     assert Estimator(2, hidden_layer_sizes=(), max_iter=5).fit(heavy_tails(100, seed=0)).noise_growth_ == 0
 
 
-def test_noise_growth_given_is_kept(Estimator):
-    """Fixed, it is there from the start, through a pickle and in the units of X."""
+@pytest.mark.parametrize("growth", ["auto", 0.7])
+def test_the_public_attributes_tell_the_noise(Estimator, growth):
+    """Through a pickle, in the units of X, and far beyond what was seen."""
     X = heavy_tails(100, seed=0) * np.logspace(-3, 3, 8)
-    model = Estimator(2, noise_growth=0.7, max_iter=5, random_state=0).fit(X)
+    model = Estimator(2, noise_growth=growth, max_iter=5, random_state=0).fit(X)
+    X = np.vstack([X, 30 * X])
     again = pickle.loads(pickle.dumps(model))
-    assert again.noise_growth_ == again.net_.module_.likelihood.noise_growth == 0.7
     np.testing.assert_array_equal(again.score_samples(X), model.score_samples(X))
     mean, covariance = model.posterior(X)
     draws = mean + np.einsum("nij,knj->kni", np.linalg.cholesky(covariance), fixed_deviates(4, 2).numpy())
-    noise = model.noise_variance_ * ((1 + (draws**2).mean(axis=-1, keepdims=True)) / 2) ** 0.7
     rebuilt = np.stack([model.inverse_transform(Z) for Z in draws])
-    by_hand = stats.norm.logpdf(X, rebuilt, np.sqrt(noise)).sum(axis=-1).mean(axis=0)
+    by_hand = stats.norm.logpdf(X, rebuilt, np.sqrt(noise_at(again, draws))).sum(axis=-1).mean(axis=0)
     np.testing.assert_allclose(model.elbo(X, n_draws=4, split=True).reconstruction, by_hand, rtol=1e-6)
+
+
+def test_noise_growth_given_is_kept(Estimator):
+    model = Estimator(2, noise_growth=0.7, max_iter=5, random_state=0).fit(X_DIABETES)
+    assert model.noise_growth_ == model.net_.module_.likelihood.noise_growth == 0.7
+    assert model.noise_reach_ == np.inf
+
+
+@pytest.mark.parametrize("heavy", [False, True])
+def test_how_far_the_noise_reaches(Estimator, heavy):
+    """To the farthest row in training, or as far as so many draws from the prior."""
+    X = heavy_tails(300, seed=0) if heavy else np.random.RandomState(0).standard_normal((300, 8))
+    model = Estimator(2, max_iter=5, random_state=0).fit(X)
+    of_rows = (model.transform(X) ** 2).mean(axis=1).max()
+    of_prior = stats.chi2(2).ppf(1 - 1 / 300) / 2
+    assert model.noise_reach_ == pytest.approx((1 + max(of_rows, of_prior)) / 2, rel=1e-5)
+    assert (of_rows > of_prior) == heavy
+
+
+def test_rows_farther_out_than_any_seen_cost_less(Estimator):
+    X, X_test = np.split(StandardScaler().fit_transform(X_DIABETES), [221])
+    params = {"n_components": 2, "max_iter": 20, "random_state": 0}
+    model, constant = Estimator(**params).fit(X), Estimator(**params, noise_growth=0.0).fit(X)
+    for far, gain in (1, 0), (10, 10), (100, 1000):
+        assert model.score(far * X_test) > constant.score(far * X_test) + gain - 0.01
 
 
 def test_noise_goes_on_growing_when_training_goes_on(Estimator):

@@ -136,13 +136,13 @@ class Fitting:
         self.validation_loss_curve_ = [epoch["valid_loss"] for epoch in net.history if "valid_loss" in epoch] or None
         self.loss_ = self.loss_curve_[-1]
         self.best_loss_ = watched.keep_best_.best_
-        for name in ("noise_variance_", "noise_growth_", "dispersion_"):
+        for name in ("noise_variance_", "noise_growth_", "noise_reach_", "dispersion_"):
             # An earlier fit may have had another likelihood.
             vars(self).pop(name, None)
         likelihood = net.module_.likelihood
         if hasattr(likelihood, "noise_variance"):
             self.noise_variance_ = _array(likelihood.noise_variance) * self.scale_**2
-            self.noise_growth_ = likelihood.noise_growth
+            self.noise_growth_, self.noise_reach_ = likelihood.noise_growth, likelihood.noise_reach
         if hasattr(likelihood, "dispersion"):
             self.dispersion_ = _array(likelihood.dispersion)
 

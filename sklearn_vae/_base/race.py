@@ -29,7 +29,9 @@ With rows held out, in order:
    rows far out were held out, it shows there. With noise per feature it is the median of the features'
    own. The other is a row of a kind yet to come, which the networks rebuild no better than the first start
    rebuilds the others: it counts as one more, sigma^2 <- (n sigma^2 + max(sigma_0^2, sigma^2)) / (n + 1),
-   as under a conjugate prior that is worth one row.
+   as under a conjugate prior that is worth one row. And beyond R, the farthest that a row in training is
+   from the centre or would be if it were drawn from the prior, the noise grows with a power of at least 1:
+   of errors there nothing is known but that a wrong slope makes them grow with the distance.
 
 With no rows held out the first start is trained, and that is all.
 """
@@ -39,6 +41,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
+from scipy.special import chdtri
 
 from .._linear_start import SMALLEST_NOISE
 from ..likelihoods import log_distance
@@ -102,7 +105,7 @@ def best_net(build, starts, x, x_valid, epochs, seeds):
     if x_valid is None:
         net = _run(build, starts[0], x, None, epochs, seeds).net
         return net, net
-    judges = thinned(x_valid, JUDGED)
+    judges, n = thinned(x_valid, JUDGED), len(x) + len(x_valid)
     best, *others = (_run(build, start, x, x_valid, epochs, seeds) for start in starts)
     first = best.origin
     for other in others:
@@ -111,7 +114,7 @@ def best_net(build, starts, x, x_valid, epochs, seeds):
             best = other
     _cool(best, x, x_valid, epochs, seeds)
     net = best.net
-    if len(x) + len(x_valid) <= FEW_ROWS and isinstance(x, torch.Tensor):
+    if n <= FEW_ROWS and isinstance(x, torch.Tensor):
         refit = _over_all_rows(build, best, x, x_valid, seeds)
         if refit.sample_losses(judges).mean() <= net.sample_losses(judges).mean():
             net = refit
@@ -119,7 +122,9 @@ def best_net(build, starts, x, x_valid, epochs, seeds):
     if likelihood.measures_growth:
         _let_noise_grow(net.module_, best, x_judged, judges)
     if likelihood.learns_noise:
-        _raise_noise(net.module_, best, first, x_judged, judges, len(x) + len(x_valid))
+        _raise_noise(net.module_, best, first, x_judged, judges, n)
+    if likelihood.measures_growth:
+        likelihood.noise_reach = _reach(net.module_, torch.cat([x_judged, judges]), n)
     return net, best.net
 
 
@@ -229,7 +234,16 @@ def _errors(module, x, likelihood):
 
 def _growth(module, x, likelihood):
     """The slope of log squared error on log distance, shrunk as by a prior N(0, 1), if positive."""
-    distance = log_distance(module.encode(x).mean).double()
-    error = _errors(module, x, likelihood).double().mean(1, keepdim=True).log() + likelihood.noise_growth * distance
+    z = module.encode(x).mean
+    distance = log_distance(z).double()
+    error = _errors(module, x, likelihood).double().mean(1, keepdim=True).log() + likelihood.log_growth(z)
     a, b = distance - distance.mean(), error - error.mean()
     return max(0.0, ((a * b).sum() / (a.square().sum() + b.square().mean()).clamp(min=SMALLEST_NOISE)).item())
+
+
+@torch.inference_mode()
+def _reach(module, x, n):
+    """R: (1 + |z|^2 / d) / 2 at the farthest of the rows x, or at the farthest of n draws from the prior."""
+    z = module.encode(x).mean
+    of_prior = chdtri(z.shape[1], 1 / n) / z.shape[1]  # the quantile 1 - 1 / n of |z|^2 / d
+    return (1 + max(z.square().mean(1).max().item(), of_prior)) / 2
