@@ -60,6 +60,7 @@ ABLATIONS = {
     "no refit": {"patch": ("_base.race.FEW_ROWS", 0)},
     "no growth of noise": {"noise_growth": 0.0},
     "no margin": {"patch": ("_base.race._raise_noise", lambda *args: None)},
+    "no reach": {"patch": ("_base.race._reach", lambda *args: np.inf)},
 }
 LINEAR_OF = {"vae, noise per feature": "factor analysis"}
 CLASSIFIERS = {
