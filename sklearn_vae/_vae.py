@@ -139,8 +139,8 @@ PARAMETERS = """
 
     noise_reach_ : float
         The value of ``(1 + |z|^2 / d) / 2`` from which on that power is at least 1: that of the
-        farthest row in training, or in as many draws from the prior. Infinite if `noise_growth`
-        is not measured.
+        farthest row in training (of at most 20,000), or in as many draws from the prior as there are
+        rows. Infinite if `noise_growth` is not measured.
 
     dispersion_ : ndarray of shape (n_features,)
         Dispersion of the negative binomial: the variance is mean + dispersion mean^2.

@@ -80,7 +80,7 @@ def test_where_no_epoch_helps_the_result_is_the_linear_model_of_all_rows(Estimat
     )
     raised = estimator.noise_variance_ / pca.noise_variance_
     np.testing.assert_allclose(raised, raised[0])
-    assert 1 - 1e-5 < raised[0] < 1.2
+    assert 1 < raised[0] < 1.2
 
 
 def test_a_second_training_that_went_wrong_is_not_kept(Estimator, monkeypatch):
@@ -190,7 +190,8 @@ def test_growth_that_loses_on_held_out_rows_is_dropped(monkeypatch):
     growing = VAETransformer(2, max_iter=5, random_state=0).fit(X_DIABETES)
     constant = VAETransformer(2, max_iter=5, random_state=0, noise_growth=0.0).fit(X_DIABETES)
     assert growing.noise_growth_ == 0
-    assert growing.noise_variance_ == pytest.approx(constant.noise_variance_)
+    growing.net_.module_.likelihood.noise_reach = np.inf
+    np.testing.assert_array_equal(growing.score_samples(X_DIABETES), constant.score_samples(X_DIABETES))
 
 
 def test_noise_does_not_shrink_with_the_distance():
@@ -225,7 +226,8 @@ def test_a_row_far_outside_costs_no_more_than_its_distance(Estimator):
 
 
 def test_a_linear_model_keeps_one_noise(Estimator):
-    assert Estimator(2, hidden_layer_sizes=(), max_iter=5).fit(heavy_tails(100, seed=0)).noise_growth_ == 0
+    linear = Estimator(2, hidden_layer_sizes=(), max_iter=5).fit(heavy_tails(100, seed=0))
+    assert (linear.noise_growth_, linear.noise_reach_) == (0, np.inf)
 
 
 @pytest.mark.parametrize("growth", ["auto", 0.7])
@@ -245,8 +247,9 @@ def test_the_public_attributes_tell_the_noise(Estimator, growth):
 
 def test_noise_growth_given_is_kept(Estimator):
     model = Estimator(2, noise_growth=0.7, max_iter=5, random_state=0).fit(X_DIABETES)
-    assert model.noise_growth_ == model.net_.module_.likelihood.noise_growth == 0.7
-    assert model.noise_reach_ == np.inf
+    for each in model, pickle.loads(pickle.dumps(model)):
+        assert each.noise_growth_ == each.net_.module_.likelihood.noise_growth == 0.7
+        assert each.noise_reach_ == each.net_.module_.likelihood.noise_reach == np.inf
 
 
 @pytest.mark.parametrize("heavy", [False, True])

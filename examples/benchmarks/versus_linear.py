@@ -201,11 +201,11 @@ def report(cells, models, write):
         difference, doubt, doubt_of_pca = np.array([row for row in accuracy if not np.isnan(row[0])]).reshape(-1, 3).T
         if len(difference):
             write(f"  accuracy above PCA's: {np.mean(difference > 0):.0%} of {len(difference)}")
-        for whose, allowed in (("PCA's", doubt_of_pca), ("the difference's", doubt)) if len(difference) else ():
-            write(
-                f"  accuracy at least PCA's minus {whose} standard error: {np.mean(difference >= -allowed):.0%} "
-                f"(two equal models: {np.mean(chance_within(allowed, doubt, len(splits))):.0%})"
-            )
+            for whose, allowed in (("PCA's", doubt_of_pca), ("the difference's", doubt)):
+                write(
+                    f"  accuracy at least PCA's minus {whose} standard error: {np.mean(difference >= -allowed):.0%} "
+                    f"(two equal models: {np.mean(chance_within(allowed, doubt, len(splits))):.0%})"
+                )
         if is_beside_vae:
             write(
                 f"  score at least vae's minus one standard error of the difference: {np.mean(share['as good']):.0%}, "
