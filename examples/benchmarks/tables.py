@@ -265,12 +265,13 @@ def load_collection():
     Load every table of pydataset with 60 rows and four columns, each once, without those that `load_tables` has.
 
     Columns that are not numeric, constant or missing in a fifth of the rows are left out, and then rows with missing
-    values.
+    values. The classes are those of the first column that is not numeric and has two to ten values, each in ten of
+    these rows, and none missing.
 
     Returns
     -------
     tables : dict of str to tuple
-        For each name ``(X, None)``, X a float64 array of shape (n, D).
+        For each name ``(X, y)`` as in `load_tables`.
     """
     pandas = _import("pandas", "pydataset")
     tables, seen = {}, set()
@@ -280,13 +281,24 @@ def load_collection():
             if not file.name.endswith(".csv") or name.startswith("._") or name in LOADERS:
                 continue
             frame = pandas.read_csv(archive.extractfile(file), encoding_errors="replace", low_memory=False)
-            frame = frame.iloc[:, 1:].select_dtypes("number")  # the first has the rows' names
-            X = frame.loc[:, frame.isna().mean() < 0.2].dropna().to_numpy(dtype=np.float64)
+            frame = frame.iloc[:, 1:]  # the first has the rows' names
+            numbers = frame.select_dtypes("number")
+            numbers = numbers.loc[:, numbers.isna().mean() < 0.2].dropna()
+            X = numbers.to_numpy(dtype=np.float64)
             X = X[:, (X[:1] != X).any(axis=0)]
             if len(X) >= 60 and X.shape[1] >= 4 and np.isfinite(X).all() and X.tobytes() not in seen:
                 seen.add(X.tobytes())
-                tables[name] = X, None
+                tables[name] = X, _classes(frame.loc[numbers.index].select_dtypes(exclude="number"))
     return tables
+
+
+def _classes(frame):
+    """The first column of two to ten values, each in ten rows, and none missing; None if there is none."""
+    for _, column in frame.items():
+        counts = column.value_counts()
+        if 2 <= len(counts) <= 10 and counts.min() >= 10 and column.notna().all():
+            return column.to_numpy(dtype=str)
+    return None
 
 
 if __name__ == "__main__":

@@ -235,6 +235,7 @@ def report_ablations(cells, models, write):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--tables", nargs="*", help="names of tables, or pydataset; all named if not given")
+    parser.add_argument("--with-classes", action="store_true", help="leave out tables that have no classes")
     parser.add_argument("--models", nargs="*", default=list(MODELS), help=f"among {', '.join(MODELS)}")
     parser.add_argument("--ablate", nargs="*", help=f"leave out one ingredient at a time, among {', '.join(ABLATIONS)}")
     parser.add_argument("--splits", type=int, default=5)
@@ -243,6 +244,8 @@ def main():
     parser.add_argument("--out", help="file to write to; the screen if not given")
     options = parser.parse_args()
     tables = load_collection() if options.tables == ["pydataset"] else load_tables(options.tables)
+    if options.with_classes:
+        tables = {name: (X, y) for name, (X, y) in tables.items() if y is not None}
     models = {name: MODELS[name] for name in options.models}
     if options.ablate is not None:
         models = {name: (VAETransformer, ABLATIONS[name]) for name in options.ablate or ABLATIONS}
@@ -258,7 +261,9 @@ def main():
     for name, d, out in Parallel(n_jobs=options.jobs)(delayed(one_cell)(*job) for job in jobs):
         cells.setdefault((name, d), []).append(out)
     asked = " ".join(
-        " ".join([f"--{key.replace('_', '-')}", *(shlex.quote(str(each)) for each in np.atleast_1d(value))])
+        " ".join(
+            [f"--{key.replace('_', '-')}", *map(shlex.quote, [] if value is True else np.atleast_1d(value).astype(str))]
+        )
         for key, value in vars(options).items()
         if value is not None and key != "out" and value != parser.get_default(key)
     )
