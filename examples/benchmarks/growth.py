@@ -16,6 +16,7 @@ import argparse
 import os
 import time
 import warnings
+from itertools import product
 from unittest.mock import patch
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -78,9 +79,8 @@ def two_epochs(sizes, components=(8, 32), repeats=3):
     """Two epochs on ever more rows: medians of interleaved repeats, and the slope over all sizes."""
     X = np.random.RandomState(0).standard_normal((sizes[-1], 100)).astype(np.float32)
     seconds = np.empty((repeats, len(components), len(sizes)))
-    for cell in np.ndindex(seconds.shape):
-        _, j, k = cell
-        seconds[cell] = timed_fit(X[: sizes[k]], n_components=components[j], max_iter=2, early_stopping=False)[0]
+    for i, (j, d), (k, n) in product(range(repeats), enumerate(components), enumerate(sizes)):
+        seconds[i, j, k] = timed_fit(X[:n], n_components=d, max_iter=2, early_stopping=False)[0]
     yield f"{'rows, two epochs':24}{'d':>4}{'seconds':>10}{'slope':>8}"
     for d, medians in zip(components, np.median(seconds, axis=0), strict=True):
         slopes = np.diff(np.log(medians)) / np.diff(np.log(sizes))

@@ -7,7 +7,8 @@ on the components; how many of these are active; the time of the fit; in bracket
 own active components. All on features standardised with the training rows, so that nats can be compared, and on
 defaults but for d. Tables of more than ``--max-rows`` rows are thinned to so many.
 
-With ``--tables pydataset`` it is every table of that package that has 60 rows and four numeric columns.
+With ``--tables pydataset`` it is every table of that package that has 60 rows and four numeric columns,
+and with ``--with-classes`` those of them that have classes.
 
 With ``--ablate`` it is VAETransformer with one ingredient left out at a time, against PCA.
 
@@ -198,7 +199,9 @@ def report(cells, models, write):
             f"  R² above pPCA's posterior mean - 0.005: {np.mean(share['ppca'] > -0.005):.0%}; above PCA: "
             f"{np.mean(share['r2'] > 0):.0%}; worst {share['r2'].min():+.3f}"
         )
-        difference, doubt, doubt_of_pca = np.array([row for row in accuracy if not np.isnan(row[0])]).reshape(-1, 3).T
+        difference, doubt, doubt_of_pca = (
+            np.array([row for row in accuracy if not np.isnan(row).any()]).reshape(-1, 3).T
+        )
         if len(difference):
             write(f"  accuracy above PCA's: {np.mean(difference > 0):.0%} of {len(difference)}")
             for whose, allowed in (("PCA's", doubt_of_pca), ("the difference's", doubt)):
@@ -260,15 +263,16 @@ def main():
     cells = {}
     for name, d, out in Parallel(n_jobs=options.jobs)(delayed(one_cell)(*job) for job in jobs):
         cells.setdefault((name, d), []).append(out)
-    asked = " ".join(
-        " ".join(
-            [f"--{key.replace('_', '-')}", *map(shlex.quote, [] if value is True else np.atleast_1d(value).astype(str))]
-        )
+    asked = {
+        key: value
         for key, value in vars(options).items()
         if value is not None and key != "out" and value != parser.get_default(key)
-    )
+    }
+    words = ["versus_linear.py"]
+    for key, value in asked.items():
+        words += [f"--{key.replace('_', '-')}", *([] if value is True else np.atleast_1d(value).astype(str))]
     lines = heading(
-        f"versus_linear.py {asked}", ("torch", "scikit-learn", "numpy"), f"{len(cells)} cells, {options.splits} splits"
+        shlex.join(words), ("torch", "scikit-learn", "numpy"), f"{len(cells)} cells, {options.splits} splits"
     )
     (report if options.ablate is None else report_ablations)(cells, models, lines.append)
     publish(lines, options.out)
