@@ -21,10 +21,10 @@ class VAEOutput(NamedTuple):
     ----------
     q : Posterior
         q(z | x), over (n, d).
-    z : Tensor of shape (n_draws, n, d)
+    z : Tensor of shape (n_draws, n, d), or (n, d) for a single draw
         Draws of q.
     p : Distribution
-        p(x | z) over rows of n_features, for (n_draws, n) of them.
+        p(x | z) over rows of n_features, for (n_draws, n) or (n,) of them.
     """
 
     q: Posterior
@@ -70,15 +70,15 @@ class VAE(nn.Module):
 
     def decode(self, z: Tensor) -> Distribution:
         """p(x | z) for z of shape (..., d); the decoder itself sees two dimensions."""
-        numbers = self.decoder(z.reshape(-1, self.n_components)).to(z.dtype)
-        return self.likelihood(numbers.reshape(*z.shape[:-1], -1), z)
+        numbers = self.decoder(z.flatten(0, -2)).to(z.dtype)
+        return self.likelihood(numbers if z.ndim == 2 else numbers.unflatten(0, z.shape[:-1]), z)
 
     def reconstruct(self, x: Tensor) -> Tensor:
         """What the posterior mean of x (n, n_features) is decoded to, of the same shape."""
         return self.decode(self.encode(x).mean).mean
 
     def forward(self, x: Tensor, eps: Tensor) -> VAEOutput:
-        """Everything an objective needs, for deviates eps of shape (n_draws, n or 1, d)."""
+        """Everything an objective needs, for deviates eps of shape (n_draws, n or 1, d) or (n or 1, d)."""
         q = self.encode(x)
         z = q.rsample(eps)
         return VAEOutput(q, z, self.decode(z))

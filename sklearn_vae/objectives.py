@@ -41,8 +41,7 @@ def fixed_deviates(n_draws: int, n_components: int) -> Tensor:
 def reconstruction(output: VAEOutput, x: Tensor) -> Tensor:
     """E_q[log p(x | z)] over the draws, of shape (n,)."""
     log_prob = output.p.log_prob(x)
-    # One draw is its own mean; training, which takes one, need not compute it at every step.
-    return log_prob.mean(0) if len(log_prob) > 1 else log_prob.squeeze(0)
+    return log_prob.mean(0) if log_prob.ndim > 1 else log_prob
 
 
 def importance_weighted(output: VAEOutput, x: Tensor) -> Tensor:
@@ -50,7 +49,7 @@ def importance_weighted(output: VAEOutput, x: Tensor) -> Tensor:
     q, z, p = output
     d = z.shape[-1]
     log_prior = -0.5 * (z.square().sum(-1) + d * math.log(2 * math.pi))
-    log_weights = p.log_prob(x) + log_prior - q.log_prob(z)
+    log_weights = torch.atleast_2d(p.log_prob(x) + log_prior - q.log_prob(z))
     return torch.logsumexp(log_weights, 0) - math.log(len(log_weights))
 
 
@@ -123,7 +122,7 @@ class InfoVAE(ELBO):
 
     def mmd(self, z: Tensor) -> Tensor:
         """Each sample's share of MMD^2(q(z), p), of shape (n,); their mean is the whole."""
-        n_draws, n, d = z.shape
+        n, d = z.shape[-2:]
         prior, z = fixed_deviates(self.N_PRIOR, d)[:, 0].to(z), z.reshape(-1, d)
 
         def kernel(a, b):
@@ -131,7 +130,7 @@ class InfoVAE(ELBO):
             return 2 * d / (2 * d + squares)
 
         share = kernel(z, z).mean(1) - 2 * kernel(z, prior).mean(1) + kernel(prior, prior).mean()
-        return share.reshape(n_draws, n).mean(0)
+        return share.reshape(-1, n).mean(0)
 
 
 OBJECTIVES = {"elbo": ELBO, "iwae": IWAE, "infovae": InfoVAE}

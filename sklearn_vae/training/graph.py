@@ -77,7 +77,7 @@ class RecordedStep:
         self.step_fn = step_fn
         self.generator = net.noise_generator
         self.x = torch.zeros(n_rows, net.module__n_features, device=net.device)
-        self.eps = torch.zeros(net.n_draws, n_rows, net.module__n_components, device=net.device)
+        self.eps = torch.zeros(net.shape_of_deviates(n_rows), device=net.device)
 
         def step():
             # Gradients are made anew within the graph, at addresses that stay.

@@ -59,10 +59,15 @@ class VAENet(NeuralNet):
     def infer(self, x, **fit_params):
         """Run the module on x with fresh deviates."""
         x = to_tensor(x, device=self.device)
-        shape = self.n_draws, len(x), self.module__n_components
+        shape = self.shape_of_deviates(len(x))
         return self.run_module(
             x, torch.randn(shape, generator=self.noise_generator, device=x.device, dtype=x.dtype), **fit_params
         )
+
+    def shape_of_deviates(self, n):
+        """Of the deviates that n rows take: (n_draws, n, d), or (n, d) where each takes one."""
+        draws = () if self.n_draws == 1 else (self.n_draws,)
+        return *draws, n, self.module__n_components
 
     @property
     def noise_generator(self):
