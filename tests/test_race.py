@@ -206,7 +206,7 @@ def test_noise_does_not_shrink_with_the_distance():
 @pytest.mark.parametrize("noise", ["shared", "per_feature"])
 def test_heavy_tails_are_no_loss(Estimator, noise):
     """Held-out rows of a t distribution: above PCA and factor analysis, and above the same noise everywhere."""
-    X, X_test = np.split(heavy_tails(20_000, seed=3), [800])
+    X, X_test = np.split(heavy_tails(5000, seed=3), [800])
     params = {"n_components": 2, "noise_variance": noise, "max_iter": 30, "random_state": 0}
     growing, constant = Estimator(**params).fit(X), Estimator(**params, noise_growth=0.0).fit(X)
     linear = (PCA if noise == "shared" else FactorAnalysis)(2).fit(X)
