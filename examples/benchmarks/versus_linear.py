@@ -47,7 +47,6 @@ from sklearn_vae._base.net import starting_points
 MODELS = {
     "vae": (VAETransformer, {}),
     "vae, noise per feature": (VAETransformer, {"noise_variance": "per_feature"}),
-    "vae, batches of 512": (VAETransformer, {"batch_size": 512}),
     "rho ar1": (RhoVAETransformer, {}),
     "rho scaled_ar1": (RhoVAETransformer, {"covariance_type": "scaled_ar1"}),
 }
