@@ -72,9 +72,13 @@ PARAMETERS = """
         (Gaussian likelihood), in the basis that suits `covariance_type`; for other likelihoods at
         the mean of each feature. Custom networks start as they are drawn.
 
-    standardize : bool, default=True
-        Whether features are centred and scaled inside, where the likelihood allows it (Gaussian).
-        What goes in and comes out stays in X's units.
+    standardize : bool or "auto", default="auto"
+        How features are centred and scaled inside, where the likelihood allows it (Gaussian). True
+        divides each by its own standard deviation, as columns in different units need it. "auto" does
+        the same, unless the columns share a unit, as pixels, bands and channels do: then all are
+        divided by one number, and their relative sizes stay, as in PCA. Columns are taken to share a
+        unit if none has a range over five times the median range and at most a tenth of them have one
+        below a twentieth of it. False leaves them as they are. What goes in and comes out stays in X's units.
 
     learning_rate_init : float, default=3e-3
         Learning rate of AdamW.
@@ -95,10 +99,13 @@ PARAMETERS = """
         Epochs without improvement after which training goes back to the best weights and on with
         a fifth of the learning rate; the third time it stops.
 
-    early_stopping : bool or "auto", default="auto"
+    early_stopping : bool, "auto" or splitter, default="auto"
         Whether a part of the data is held out, whose loss then decides when to stop and which
-        weights to keep; "auto" if there are 20 samples or more. Of up to 10,000, all are used in
-        the end: the net is trained anew over them, as long as was found best.
+        weights to keep; "auto" if there are 20 samples or more. Copies of a row stay together; for
+        other rows that belong together see `groups` in `fit`. A splitter of scikit-learn, such as
+        ``GroupShuffleSplit()`` or ``TimeSeriesSplit()``, holds out the rows of its last split. Of up to
+        10,000, all rows are used in the end: the net is trained anew over them, as long as was found
+        best. If no row is held out, the rows trained on decide which weights to keep.
 
     validation_fraction : float, default=0.1
         The part that is held out. With `early_stopping="auto"` at least 30 samples are, or a
@@ -167,13 +174,15 @@ PARAMETERS = """
         Validation loss of each epoch, if data were held out.
 
     best_loss_ : float
-        Least validation loss, or training loss if no data were held out.
+        Least validation loss; if no data were held out, that of the rows trained on (up to 10,000).
 
     n_iter_ : int
         Epochs run.
 
     mean_, scale_ : ndarray of shape (n_features,)
-        What features are centred and scaled by inside; 0 and 1 where they are not.
+        What features are centred and scaled by inside; 0 and 1 where they are not. Constant columns have
+        no density: the Gaussian likelihood leaves them out of the model and gives them back as they
+        are. Their scale is 0 and their mean the constant.
 
     device_ : torch.device
         Where the fitted model is.
@@ -307,7 +316,7 @@ class RhoVAETransformer(BaseVAE):
         info_alpha=0.0,
         info_lambda=10.0,
         init="auto",
-        standardize=True,
+        standardize="auto",
         learning_rate_init=3e-3,
         batch_size="auto",
         alpha=0.0,

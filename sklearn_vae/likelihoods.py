@@ -49,6 +49,11 @@ def unbounded(logarithm: Tensor) -> Tensor:
     return LOG_LIMIT * torch.atanh((logarithm / LOG_LIMIT).clamp(-0.999, 0.999))
 
 
+def float32(array: np.ndarray) -> Tensor:
+    """A tensor in the precision of training."""
+    return torch.as_tensor(array, dtype=torch.float32)
+
+
 def log_distance(z: Tensor) -> Tensor:
     """How far from the centre z (..., d) is: log((1 + |z|^2 / d) / 2), of shape (..., 1)."""
     return torch.log1p(z.square().mean(-1, keepdim=True)) - math.log(2)
@@ -121,8 +126,21 @@ class Likelihood(nn.Module):
         """Draws of p(x | z), one row per element of p."""
         raise NotImplementedError
 
+    def start(self, model) -> tuple[Tensor, Tensor]:
+        """Take a linear model: set the noise, give the decoder's weight and bias.
+
+        Parameters
+        ----------
+        model : sklearn_vae.selection.linear.LinearModel
+
+        Returns
+        -------
+        weight, bias : Tensor of shape (n_numbers, d) and (n_numbers,)
+        """
+        raise NotImplementedError
+
     def of_mean(self, mean: Tensor) -> Tensor:
-        """The decoder's numbers that give about this mean (n_features,), where a linear model cannot be the start."""
+        """The decoder's numbers that give about this mean (n_features,), where no linear model can be the start."""
         raise NotImplementedError
 
 
@@ -228,10 +246,9 @@ class Gaussian(Normal):
         """Set sigma^2, whose logarithm is bounded within +-30; its mean if there is but one."""
         self.log_variance.copy_(unbounded(torch.log(variance if self.log_variance.ndim else variance.mean())))
 
-    def start(self, weight: Tensor, bias: Tensor, noise_variance: Tensor) -> tuple[Tensor, Tensor]:
-        """Take a linear model x = weight z + bias + noise: set the noise, give the decoder's weight and bias."""
-        self.start_noise(noise_variance)
-        return weight, bias
+    def start(self, model) -> tuple[Tensor, Tensor]:
+        self.start_noise(float32(model.noise_variance))
+        return float32(model.loadings), float32(model.offset)
 
     @property
     def noise_variance(self) -> Tensor:
@@ -277,8 +294,9 @@ class HeteroscedasticGaussian(Normal):
         variance = SMALLEST_PREDICTED_VARIANCE + torch.exp(bounded(log_variance))
         return DiagonalNormal(mean, torch.log(variance))
 
-    def start(self, weight, bias, noise_variance):
-        log_variance = unbounded(torch.log((noise_variance - SMALLEST_PREDICTED_VARIANCE).clamp(min=1e-8)))
+    def start(self, model):
+        weight, bias, noise = map(float32, (model.loadings, model.offset, model.noise_variance))
+        log_variance = unbounded(torch.log((noise - SMALLEST_PREDICTED_VARIANCE).clamp(min=1e-8)))
         return torch.cat([weight, torch.zeros_like(weight)]), torch.cat([bias, log_variance])
 
 
@@ -377,11 +395,17 @@ class Count(Likelihood):
     def supports(X):
         return (X >= 0) & (np.floor(X) == X)
 
+    def encode(self, x):
+        return torch.log1p(x)
+
     def of_mean(self, mean):
         return unbounded(torch.log(mean.clamp(min=0.01)))
 
-    def encode(self, x):
-        return torch.log1p(x)
+    def start(self, model):
+        log_mean = unbounded(float32(model.offset))
+        # Where the logarithm is bounded its slope is a little below 1.
+        slope = 1 - torch.tanh(log_mean / LOG_LIMIT).square()
+        return float32(model.loadings) / slope[:, None], log_mean
 
 
 class Poisson(Count):
@@ -409,6 +433,11 @@ class NegativeBinomial(Count):
     def dispersion(self) -> Tensor:
         """Alpha, of shape (n_features,)."""
         return torch.exp(bounded(self.log_dispersion))
+
+    @torch.no_grad()
+    def start(self, model):
+        self.log_dispersion.copy_(unbounded(torch.log(float32(model.dispersion))))
+        return super().start(model)
 
     def forward(self, numbers, z=None):
         log_dispersion = bounded(self.log_dispersion)

@@ -15,6 +15,7 @@ below them.
 from collections.abc import Sequence
 from itertools import pairwise
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -59,3 +60,21 @@ class MLP(nn.Module):
         self.linear.bias.copy_(bias)
         if self.net is not None:
             nn.init.zeros_(self.net[-1].weight)
+
+    @torch.no_grad()
+    def permute_outputs(self, order: np.ndarray, factors: np.ndarray) -> None:
+        """Let output j be ``factors[j]`` times what output ``order[j]`` was."""
+        factors = torch.as_tensor(factors, dtype=self.linear.weight.dtype, device=self.linear.weight.device)
+        self.linear.bias.copy_(factors * self.linear.bias[order])
+        for layer in self._layers(-1):
+            layer.weight.copy_(factors[:, None] * layer.weight[order])
+
+    @torch.no_grad()
+    def permute_inputs(self, order: np.ndarray, signs: np.ndarray) -> None:
+        """Let input j take what was ``signs[j]`` times input ``order[j]``."""
+        signs = torch.as_tensor(signs, dtype=self.linear.weight.dtype, device=self.linear.weight.device)
+        for layer in self._layers(0):
+            layer.weight.copy_(layer.weight[:, order] * signs)
+
+    def _layers(self, i: int) -> list[nn.Linear]:
+        return [self.linear] if self.net is None else [self.linear, self.net[i]]

@@ -133,6 +133,39 @@ class Posterior:
         """
         raise NotImplementedError
 
+    @classmethod
+    def order(cls, told: np.ndarray) -> np.ndarray:
+        """The order that the family lets components take: those that tell most first, as far as it may.
+
+        Parameters
+        ----------
+        told : ndarray of shape (d,)
+            What each component tells of a sample.
+        """
+        return np.argsort(-told, kind="stable")
+
+    @classmethod
+    def signs(cls, signs: np.ndarray) -> np.ndarray:
+        """The signs (d,) that the family lets components take, as near to those asked for as it may."""
+        return signs
+
+    @classmethod
+    def permuted(cls, order: np.ndarray, signs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Which of the encoder's numbers, times which factor, are those of the components permuted.
+
+        Component j becomes ``signs[j]`` times component ``order[j]``.
+
+        Returns
+        -------
+        index : ndarray of shape (n_numbers(d),)
+        factors : ndarray of shape (n_numbers(d),)
+        """
+        d = len(order)
+        variances = order if cls.n_variances(d) == d else np.arange(cls.n_variances(d))
+        others = np.arange(cls.n_others(d))
+        index = np.concatenate([order, d + variances, d + len(variances) + others])
+        return index, np.concatenate([signs, np.ones(len(index) - d)])
+
     def rsample(self, eps: Tensor) -> Tensor:
         """Mu + L eps: draws that carry gradients (the reparameterisation of Kingma & Welling 2014)."""
         return self.mean + self.color(eps.expand(*eps.shape[:-2], *self.mean.shape))
@@ -224,6 +257,18 @@ class Full(Posterior):
         draws = v.reshape(-1, *self.mean.shape).permute(1, 2, 0)
         return torch.linalg.solve_triangular(self.factor, draws, upper=False).permute(2, 0, 1).reshape(v.shape)
 
+    @classmethod
+    def order(cls, told):
+        """As it is, since L is triangular in this order."""
+        return np.arange(len(told))
+
+    @classmethod
+    def permuted(cls, order, signs):
+        index, factors = super().permuted(order, signs)
+        rows, columns = np.tril_indices(len(signs), -1)
+        factors[len(index) - len(rows) :] = signs[rows] * signs[columns]
+        return index, factors
+
     @property
     def variance(self):
         return self.factor.square().sum(-1)
@@ -254,6 +299,17 @@ class ScaledAR1(Posterior):
     @staticmethod
     def n_others(n_components):
         return 1
+
+    @classmethod
+    def order(cls, told):
+        """As it is or reversed, since only neighbours may stay neighbours: the half that tells more first."""
+        order = np.arange(len(told))
+        return order if (told * (order - order.mean())).sum() <= 0 else order[::-1].copy()
+
+    @classmethod
+    def signs(cls, signs):
+        """All alike, the first as asked for: two neighbours of unlike signs would turn the sign of rho."""
+        return np.full_like(signs, signs[0])
 
     def _read(self, others):
         self.rho = torch.tanh(others)

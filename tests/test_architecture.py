@@ -14,8 +14,8 @@ ROOMS = sorted({path.relative_to(PACKAGE).with_suffix("").parts[0] for path in P
 STAIRCASE = {
     "__init__": {"_vae"},
     "_vae": {"_base", "likelihoods"},
-    "_base": {"_linear_start", "training", "objectives", "module", "posteriors", "likelihoods", "networks"},
-    "_linear_start": {"training", "objectives", "module", "posteriors", "likelihoods", "networks"},
+    "_base": {"selection", "training", "objectives", "module", "posteriors", "likelihoods", "networks"},
+    "selection": {"training", "objectives", "module", "posteriors", "likelihoods", "networks"},
     "training": {"objectives", "module", "posteriors", "likelihoods", "networks"},
     "objectives": {"module", "posteriors", "likelihoods", "networks"},
     "module": {"posteriors", "likelihoods", "networks"},
@@ -24,7 +24,7 @@ STAIRCASE = {
     "networks": set(),
     "datasets": set(),
 }
-ONLY_IN = {"skorch": {"training"}, "sklearn": {"_linear_start", "_base", "_vae", "displays", "datasets"}}
+ONLY_IN = {"skorch": {"training"}, "sklearn": {"selection", "_base", "_vae", "displays", "datasets"}}
 NEVER_IN = {"torch": {"datasets", "displays"}}
 NEVER_AT_MODULE_LEVEL = {"matplotlib", "onnx", "dask", "pandas", "polars"}
 RUN_TIME = {"sklearn", "torch", "skorch", "numpy", "joblib", "scipy"}

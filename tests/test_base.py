@@ -566,7 +566,7 @@ def test_a_memory_map_is_trained_from_where_it_is(Estimator, tmp_path, monkeypat
     assert_same_outputs(quick(Estimator, **params).fit(on_disk), here)  # small enough to be loaded
     monkeypatch.setattr("sklearn_vae._base.data.IN_MEMORY", 0)
     monkeypatch.setattr("sklearn_vae._base.data.RowsOnDisk.block", 16)
-    monkeypatch.setattr("sklearn_vae._base.race.FEW_ROWS", 0)
+    monkeypatch.setattr("sklearn_vae.selection.multistart.FEW_ROWS", 0)
     sizes = []
     monkeypatch.setattr("sklearn_vae._base.data.rows_for_net", record_sizes(sizes))
     there = quick(Estimator, **params).fit(on_disk)

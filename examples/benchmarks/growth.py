@@ -26,7 +26,7 @@ import torch
 from report import heading, publish
 from tables import load_tables
 
-from sklearn_vae import VAETransformer, _linear_start
+from sklearn_vae import VAETransformer, selection
 
 
 class Stopwatch:
@@ -45,8 +45,8 @@ class Stopwatch:
 
 def timed_fit(X, **params):
     """Seconds, epochs and the seconds spent on linear models."""
-    linear, sharp = Stopwatch(_linear_start.linear_model), Stopwatch(_linear_start.sharp_model)
-    with patch.object(_linear_start, "linear_model", linear), patch.object(_linear_start, "sharp_model", sharp):
+    linear, sharp = Stopwatch(selection.linear_model), Stopwatch(selection.sharp_model)
+    with patch.object(selection, "linear_model", linear), patch.object(selection, "sharp_model", sharp):
         start = time.perf_counter()
         model = VAETransformer(random_state=0, **params).fit(X)
         seconds = time.perf_counter() - start

@@ -57,11 +57,11 @@ ABLATIONS = {
     "no second start": {"patch": ("_base.fitting.starting_points", lambda *args: starting_points(*args)[:1])},
     "noise fixed at 1/2": {"noise_variance": 0.5},
     "no early stopping": {"early_stopping": False},
-    "no cooling": {"patch": ("_base.race.COOLING", ())},
-    "no refit": {"patch": ("_base.race.FEW_ROWS", 0)},
+    "no cooling": {"patch": ("selection.multistart.COOLING", ())},
+    "no refit": {"patch": ("selection.multistart.FEW_ROWS", 0)},
     "no growth of noise": {"noise_growth": 0.0},
-    "no margin": {"patch": ("_base.race._raise_noise", lambda *args: None)},
-    "no reach": {"patch": ("_base.race._reach", lambda *args: np.inf)},
+    "no margin": {"patch": ("selection.multistart.raise_noise", lambda *args: None)},
+    "no reach": {"patch": ("selection.multistart.reach", lambda *args: np.inf)},
 }
 LINEAR_OF = {"vae, noise per feature": "factor analysis"}
 CLASSIFIERS = {
@@ -132,6 +132,7 @@ def one_cell(name, X, y, d, split, models):
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
     rows = train_test_split(np.arange(len(X)), random_state=split)
+    X = X[:, np.ptp(X[rows[0]], axis=0) > 0]  # constant columns have no density
     scaler = StandardScaler().fit(X[rows[0]])
     train, test = (scaler.transform(X[r]) for r in rows)
     y_train, y_test = (None, None) if y is None else (y[r] for r in rows)

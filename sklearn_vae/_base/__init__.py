@@ -1,21 +1,41 @@
 """The base of the estimators: scikit-learn's methods over a skorch net that is held, not inherited."""
 
+import inspect
 import warnings
 from numbers import Integral, Real
 
 import torch
 from sklearn.base import BaseEstimator
-from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from ..likelihoods import LIKELIHOODS
 from ..networks import ACTIVATIONS
 from ..objectives import OBJECTIVES
 from ..posteriors import POSTERIORS
-from ..training import load_net_state, net_state, resolve_device
+from ..training import (
+    carries_functions,
+    check_picklable,
+    load_history,
+    load_net_state,
+    net_state,
+    one_thread_after_fork,
+    resolve_device,
+)
 from .evaluation import Evaluation
 from .fitting import Fitting
 from .net import build_net
+
+
+def _name_methods(mixin):
+    """Let Python's own errors name a method as its caller does, without the class it happens to be in."""
+    for name, function in vars(mixin).items():
+        if inspect.isfunction(function) and not name.startswith("_"):
+            inspect.unwrap(function).__qualname__ = name
+
+
+_name_methods(Fitting)
+_name_methods(Evaluation)
 
 
 class BaseVAE(Fitting, Evaluation, BaseEstimator):
@@ -42,14 +62,14 @@ class BaseVAE(Fitting, Evaluation, BaseEstimator):
         "info_alpha": [Interval(Real, None, None, closed="neither")],
         "info_lambda": [Interval(Real, None, None, closed="neither")],
         "init": [StrOptions({"auto", "random"})],
-        "standardize": ["boolean"],
+        "standardize": [StrOptions({"auto"}), "boolean"],
         "learning_rate_init": [Interval(Real, 0, None, closed="neither")],
         "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
         "alpha": [Interval(Real, 0, None, closed="left")],
         "max_iter": [Interval(Integral, 1, None, closed="left")],
         "tol": [Interval(Real, 0, None, closed="left")],
         "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
-        "early_stopping": [StrOptions({"auto"}), "boolean"],
+        "early_stopping": [StrOptions({"auto"}), "boolean", HasMethods(["split", "get_n_splits"])],
         "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
         "warm_start": ["boolean"],
         "device": [str],
@@ -79,7 +99,7 @@ class BaseVAE(Fitting, Evaluation, BaseEstimator):
         info_alpha=0.0,
         info_lambda=10.0,
         init="auto",
-        standardize=True,
+        standardize="auto",
         learning_rate_init=3e-3,
         batch_size="auto",
         alpha=0.0,
@@ -117,18 +137,37 @@ class BaseVAE(Fitting, Evaluation, BaseEstimator):
 
     # --- plain data -------------------------------------------------------------------------------
 
+    def __reduce_ex__(self, protocol):
+        if not carries_functions():
+            check_picklable(self, self._each_parameter())
+        return super().__reduce_ex__(protocol)
+
+    def _each_parameter(self):
+        """Names and values of the parameters as they are now, and as the fit had them."""
+        for values in (vars(self), vars(self).get("_spec", {})):
+            for name in self._get_param_names():
+                value = values.get(name)
+                if name == "net_params" and isinstance(value, dict):
+                    yield from ((f"net_params[{key!r}]", part) for key, part in value.items())
+                else:
+                    yield name, value
+
     def __getstate__(self):
-        state = super().__getstate__()
-        return {**state, "net_": net_state(self.net_)} if "net_" in state else state
+        state = super().__getstate__().copy()
+        net = state.pop("net_", None)
+        # The net comes last, as it does in a model that was loaded.
+        return state if net is None else {**state, "net_": net_state(net)}
 
     def __setstate__(self, state):
         learned = state.get("net_")
+        one_thread_after_fork()
         with self._unchanged_on_failure():
             super().__setstate__({name: value for name, value in state.items() if name != "net_"})
             if learned is not None:
                 device = self._device_to_load_on()
-                self.net_ = build_net(self._spec, self.n_features_in_, self.scale_, device, seed=0)
+                self.net_ = build_net(self._spec, self.scale_, device, seed=0)
                 load_net_state(self.net_, learned)
+                load_history(self.net_, learned)
                 self.net_.module_.eval()
 
     def _device_to_load_on(self):

@@ -1,4 +1,4 @@
-"""Data on their way in: what the likelihood allows, the net's units, what stays on disk, the rows held out, seeds."""
+"""Data on their way in: what the likelihood allows, the net's units, what stays on disk, seeds."""
 
 import warnings
 
@@ -7,7 +7,7 @@ import torch
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import check_random_state, gen_batches
 
-ENOUGH_TO_JUDGE, FEWEST_TO_JUDGE = 30, 5  # rows held out by early_stopping="auto"
+WIDEST_RANGE, NARROWEST_RANGE = 5.0, 0.05  # of columns in one unit, over the median range
 IN_MEMORY = 2**30  # bytes of a memory map that are loaded rather than read again each epoch
 CHUNK = 2**21  # numbers held at once, per layer, wherever rows are gone through in chunks
 
@@ -36,26 +36,76 @@ def check_support(X, name, likelihood, feature_names):
             )
 
 
-def scale_of(X, standardize):
-    """Mean and scale of each feature; 0 and 1 where they are not to be touched."""
-    if not standardize:
-        return np.zeros(X.shape[1]), np.ones(X.shape[1])
+def centre_and_scale(X, standardize):
+    """What features are centred and scaled by inside, where the likelihood allows it.
+
+    Constant columns have no density and are left out of the model: their scale is 0 and their mean the
+    constant. If every column is constant, none is left out.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n, n_features)
+    standardize : bool or "auto"
+        True scales each column by its own standard deviation; "auto" all by one where they share a unit
+        (`share_a_unit`); False leaves them as they are.
+
+    Returns
+    -------
+    mean, scale : ndarray of shape (n_features,)
+    """
     with np.errstate(over="ignore", invalid="ignore"), warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)
-        scaler = StandardScaler()
+        scaler, lowest, highest = StandardScaler(), np.inf, -np.inf
         for rows in chunks(X):
             scaler.partial_fit(X[rows])
-    return scaler.mean_, scaler.scale_
+            lowest = np.minimum(lowest, X[rows].min(axis=0)).astype(np.float64)
+            highest = np.maximum(highest, X[rows].max(axis=0)).astype(np.float64)
+        return centre_and_scale_from(scaler.mean_, scaler.var_, lowest, highest, standardize)
+
+
+def centre_and_scale_from(mean, variance, lowest, highest, standardize):
+    """As `centre_and_scale`, from the moments of each column and the range of its values, (n_features,) each."""
+    constant = highest - lowest <= 4 * np.finfo(np.float64).eps * np.maximum(abs(lowest), abs(highest))
+    varies = ~constant if not constant.all() else constant
+    scale = np.where(constant, 1.0, np.sqrt(variance))
+    if not standardize:
+        mean, scale = np.zeros_like(mean), np.ones_like(scale)
+    elif standardize == "auto" and share_a_unit((highest - lowest)[varies]):
+        scale[:] = np.sqrt(np.mean(scale[varies] ** 2))
+    return np.where(varies, mean, lowest), np.where(varies, scale, 0.0)
+
+
+def share_a_unit(ranges):
+    """Whether columns of these ranges (n_features,) are taken to be in one unit: none is far wider, and few far
+    narrower, than most."""
+    middle = np.median(ranges)
+    return ranges.max() <= WIDEST_RANGE * middle and np.quantile(ranges, 0.1) >= NARROWEST_RANGE * middle
 
 
 def scaled(X, mean, scale, dtype):
-    """(X - mean) / scale, in float64 until the last, or in float32 where X is and its means are small enough."""
+    """(X - mean) / scale without the columns of scale 0.
+
+    In float64 until the last, or in float32 where X is and its means are small enough.
+    """
+    varies = scale > 0
+    if not varies.all():
+        X, mean, scale = X[:, varies], mean[varies], scale[varies]
     if X.dtype == dtype == np.float32 and (np.abs(mean) <= 100 * scale).all():
         mean, scale = mean.astype(dtype), scale.astype(dtype)
     with np.errstate(over="ignore", invalid="ignore"):
         out = X - mean
         out /= scale
         return out.astype(dtype, copy=False)
+
+
+def unscaled(x, mean, scale):
+    """The inverse of `scaled`; columns of scale 0 are given their mean."""
+    varies = scale > 0
+    if varies.all():
+        return x * scale + mean
+    X = np.tile(mean, (len(x), 1))
+    X[:, varies] += x * scale[varies]
+    return X
 
 
 def rows_for_net(X, rows, mean, scale, feature_names):
@@ -66,14 +116,16 @@ def rows_for_net(X, rows, mean, scale, feature_names):
     ValueError
         If a column overflows.
     """
-    out = np.empty((len(rows), X.shape[1]), dtype=np.float32)
+    varies = np.flatnonzero(scale > 0)
+    out = np.empty((len(rows), len(varies)), dtype=np.float32)
     for chunk in chunks(out):
         out[chunk] = scaled(X[rows[chunk]], mean, scale, np.float32)
     overflow = ~np.isfinite(out).all(axis=0)
     if overflow.any():
+        name = feature_names[varies[np.flatnonzero(overflow)[0]]]
         raise ValueError(
-            f"Column {feature_names[np.flatnonzero(overflow)[0]]!r} of X has values too large for dtype('float32'), "
-            "in which the net is trained. Take its logarithm, or divide it by a constant."
+            f"Column {name!r} of X has values too large for dtype('float32'), in which the net is trained. "
+            "Take its logarithm, or divide it by a constant."
         )
     return out
 
@@ -118,29 +170,6 @@ def is_too_large(X, device):
             return size > IN_MEMORY
         X = X.base
     return False
-
-
-def thinned(x, n):
-    """Every k-th row of x, about n of them at most."""
-    return x[:: -(-len(x) // n)]
-
-
-def split(n, early_stopping, validation_fraction, seed):
-    """Rows to train on, and rows held out (None if none are)."""
-    n_valid = int(np.ceil(validation_fraction * n))
-    if early_stopping == "auto":
-        n_valid = max(n_valid, min(ENOUGH_TO_JUDGE, n // 4))
-        early_stopping = n_valid >= FEWEST_TO_JUDGE
-    if not early_stopping:
-        return np.arange(n), None
-    if n - n_valid < 2:
-        raise ValueError(
-            f"early_stopping holds out {n_valid} of n_samples = {n} (validation_fraction={validation_fraction}), "
-            "which leaves fewer than 2 to train on. Give more samples, or set early_stopping=False."
-        )
-    # Tables are often sorted, by class or by time.
-    order = np.random.RandomState(seed).permutation(n)
-    return order[n_valid:], order[:n_valid]
 
 
 def seed_from(random_state):

@@ -6,7 +6,6 @@ row's result depends on that row alone, to rounding; in float32 to float32's rou
 chance either.
 """
 
-import copy
 from numbers import Integral
 
 import numpy as np
@@ -17,6 +16,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ..likelihoods import LIKELIHOODS
 from ..objectives import fixed_deviates, importance_weighted, reconstruction
+from ..training import one_thread_after_fork
 from . import data
 from .data import check_support, scaled, seed_from
 
@@ -38,25 +38,25 @@ class Evaluation(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         """
         return self._of_samples(lambda module, x: module.encode(x).mean, self._ready(X))
 
-    def inverse_transform(self, Z):
+    def inverse_transform(self, X):
         """The mean of p(x | z).
 
         Parameters
         ----------
-        Z : array-like of shape (n_samples, n_components)
-            Components.
+        X : array-like of shape (n_samples, n_components)
+            Components z, as `transform` gives them.
 
         Returns
         -------
-        X : ndarray of shape (n_samples, n_features)
+        X_original : ndarray of shape (n_samples, n_features)
             E[x | z], in the units of the training data.
         """
         check_is_fitted(self)
-        Z = check_array(Z, dtype=[np.float64, np.float32], input_name="Z")
+        Z = check_array(X, dtype=[np.float64, np.float32], input_name="X")
         if Z.shape[1] != self._spec["n_components"]:
             raise ValueError(
                 f"{type(self).__name__}.inverse_transform takes Z of {self._spec['n_components']} components, "
-                f"as transform gives them, but Z has {Z.shape[1]} columns."
+                f"as transform gives them, but X has {Z.shape[1]} columns."
             )
         return self._in_units_of_X(lambda module, z: module.decode(z).mean, Z)
 
@@ -145,8 +145,13 @@ class Evaluation(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
             return {"bound": reconstruction(output, x) - kl.sum(-1), "kl_per_component": kl}
 
         bound, kl = self._bound(X, n_draws, terms).values()
+        if not split:
+            return bound
+        kl[np.isnan(kl)] = np.inf  # of a row so far out that numbers overflow
         total = kl.sum(axis=1)
-        return Bunch(bound=bound, reconstruction=bound + total, kl=total, kl_per_component=kl) if split else bound
+        with np.errstate(invalid="ignore"):
+            reconstructed = _defined(bound + total)
+        return Bunch(bound=bound, reconstruction=reconstructed, kl=total, kl_per_component=kl)
 
     def score_samples(self, X, *, n_draws=64):
         """The importance-weighted bound on log p(x) of each sample (Burda et al. 2016).
@@ -183,11 +188,12 @@ class Evaluation(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
 
     # --- inside -----------------------------------------------------------------------------------
 
-    def _checked(self, X, reset=False, ensure_min_samples=1):
+    def _checked(self, X, reset=False, ensure_min_samples=1, likelihood=None):
         """Validate X, and that the likelihood gives it a probability."""
         X = validate_data(self, X, reset=reset, dtype=[np.float64, np.float32], ensure_min_samples=ensure_min_samples)
-        name = self.likelihood if reset else self._spec["likelihood"]
-        check_support(X, name, LIKELIHOODS[name], self._feature_names())
+        name = likelihood or (self.likelihood if reset else self._spec["likelihood"])
+        if not LIKELIHOODS[name].rescales:  # what may be scaled may be any number
+            check_support(X, name, LIKELIHOODS[name], self._feature_names())
         return X
 
     def _feature_names(self):
@@ -210,7 +216,7 @@ class Evaluation(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         """`_evaluate` for a function that gives rows as the net takes them."""
 
         def unscale(x):
-            return x * self.scale_ + self.mean_
+            return data.unscaled(x, self.mean_, self.scale_)
 
         return self._evaluate(function, Z, after=unscale)
 
@@ -219,17 +225,18 @@ class Evaluation(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
 
         `before` and `after`, functions of arrays, are applied to what goes into it and comes out of it.
         """
-        dtype = torch.float32 if x.dtype == np.float32 or self.device_.type == "mps" else torch.float64
-        module = self.net_.module_
-        if dtype is not torch.float32:
-            # In float32 a row's last digits depend on the rows that share a matrix product with it.
-            module = copy.deepcopy(module).double()
+        one_thread_after_fork()
+        device = self.device_
+        # In float32 a row's last digits depend on the rows that share a matrix product with it.
+        dtype = torch.float32 if x.dtype == np.float32 or device.type == "mps" else torch.float64
+        module = self.net_.module_in(dtype)
         out = {}
         width = max(width, self.n_features_in_, *self._spec["hidden_layer_sizes"])
         with torch.inference_mode():
             for rows in data.chunks(x, width):
-                chunk = x[rows] if before is None else before(x[rows])
-                results = function(module, torch.from_numpy(chunk).to(self.device_, dtype))
+                # A copy may be written to and has no negative strides, as torch likes it.
+                chunk = np.array(x[rows] if before is None else before(x[rows]), order="C")
+                results = function(module, torch.from_numpy(chunk).to(device, dtype))
                 for name, result in (results if isinstance(results, dict) else {None: results}).items():
                     result = result.cpu().numpy()
                     if name not in out:
@@ -246,5 +253,11 @@ class Evaluation(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
             return function(module(x, eps.to(x.device, x.dtype)), x)
 
         results = self._of_samples(of, X, width=n_draws * self.n_features_in_)
-        results["bound"] -= self.net_.log_scale
+        results["bound"] = _defined(results["bound"] - self.net_.log_scale)
         return results
+
+
+def _defined(bound):
+    """A bound on log p(x) where it is inf - inf, of a row so far out that its square overflows: -inf."""
+    bound[np.isnan(bound)] = -np.inf
+    return bound

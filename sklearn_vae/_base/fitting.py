@@ -1,8 +1,9 @@
 """Fitting: from data and parameters to a fitted net.
 
-In order: check the data; find the scale of the features; build the net; take it to where it starts;
-train it on float32 rows, a part of them held out (`race.py`); and only then let the result take the
-place of what was there before. A fit that fails or is interrupted leaves the estimator as it was.
+In order: check the data; find the scale of the features; decide which rows are held out; build the net;
+take it to where it starts; train it on float32 rows (`selection`); put the components in order; and only
+then let the result take the place of what was there before. A fit that fails or is interrupted leaves the
+estimator as it was.
 """
 
 import warnings
@@ -12,22 +13,25 @@ from numbers import Integral
 import numpy as np
 import torch
 from sklearn.base import _fit_context
+from sklearn.exceptions import ConvergenceWarning
 
 from ..likelihoods import LIKELIHOODS
-from ..training import VAENet, load_net_state, net_state, resolve_device
-from .data import RowsOnDisk, is_too_large, rows_for_net, scale_of, seed_from, split, thinned
-from .net import ARCHITECTURE, build_net, starting_points
-from .race import best_net
+from ..selection import SMALLEST_NOISE, Moments, Trainer, best_net, put_in_order
+from ..training import Seeds, VAENet, load_history, load_net_state, net_state, resolve_device, thinned
+from . import splitting, stream
+from .data import RowsOnDisk, centre_and_scale, is_too_large, rows_for_net, seed_from
+from .net import ARCHITECTURE, build_net, starting_points, weightless_noise
 
 ACTIVE = 0.01  # variance of a component's posterior mean over the data (Burda et al. 2016)
 DIAGNOSED = 10_000  # rows at most
+NO_NOISE = 10 * SMALLEST_NOISE  # below which a learned variance says that the likelihood has no upper bound
 
 
 class Fitting:
     """`fit` and `partial_fit`."""
 
     @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y=None):
+    def fit(self, X, y=None, *, groups=None, X_val=None):
         """Fit the model to X.
 
         Parameters
@@ -35,7 +39,14 @@ class Fitting:
         X : array-like of shape (n_samples, n_features)
             Training data; at least two samples.
         y : Ignored
-            Not used, present for API consistency by convention.
+            Not used, present for API consistency by convention. A splitter given as `early_stopping`
+            sees it.
+        groups : array-like of shape (n_samples,), default=None
+            Labels of rows that belong together, such as the measurements of one subject. Rows of one
+            group are either all held out or all trained on. Ignored if no row of X is held out.
+        X_val : array-like of shape (n_validation_samples, n_features), default=None
+            Rows that are held out, in the place of a part of X. They decide when to stop and how large
+            the noise is, and are not trained on.
 
         Returns
         -------
@@ -47,20 +58,43 @@ class Fitting:
         ValueError
             If a parameter or the data are out of range, the device is not there, or the loss
             becomes non-finite. Whatever the estimator was before, it still is.
+
+        Warns
+        -----
+        UserWarning
+            If most components tell nothing, if held-out rows seem to be related to the rows trained
+            on, or if the likelihood has no upper bound, so that the score means nothing.
+        ConvergenceWarning
+            If `max_iter` ended a training that was still improving.
         """
         with self._unchanged_on_failure():
             resume = self.warm_start and hasattr(self, "net_")
             X = self._checked(X, reset=not resume, ensure_min_samples=2)
-            self._train(X, self.max_iter, resume, early_stopping=self.early_stopping)
+            seed, seeds = self._prepare(X, resume)
+            train, valid, max_iter = self._held_out(X, y, groups, X_val, seeds[0])
+            self._moments = None
+            still_improving = self._train(train, valid, max_iter, resume, seed, seeds, settle=X_val is None)
+            self._diagnose(X)
         self._warn_of_collapse()
+        self._warn_of_no_upper_bound()
+        if still_improving:
+            warnings.warn(
+                f"{type(self).__name__}.fit was still improving when max_iter={self.max_iter} ended it. "
+                "Raise max_iter to train longer.",
+                ConvergenceWarning,
+                stacklevel=3,
+            )
         return self
 
     @_fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X, y=None):
         """Train for one epoch on a block of data, from where the last call left off.
 
-        The first block, of at least two samples, decides the scale of the features and where
-        training starts. Blocks should be shuffled: in sorted order they train badly.
+        Training starts at the linear model of the first block, of at least two samples. Each time
+        that the rows seen have doubled, the linear model of all of them competes with the net on the
+        block that comes, which is new to both, and training starts anew from there if it does better.
+        Of the rows no more than mean, covariance and range are kept, for up to 1,000 features. Blocks
+        should be shuffled all the same: in sorted order they train badly.
 
         Parameters
         ----------
@@ -77,71 +111,196 @@ class Fitting:
         with self._unchanged_on_failure():
             resume = hasattr(self, "net_")
             X = self._checked(X, reset=not resume, ensure_min_samples=1 if resume else 2)
-            self._train(X, 1, resume, early_stopping=False)
+            seed, seeds = self._prepare(X, resume)
+            moments, looked_at, start = self._stream(X, resume, seeds)
+            x = self._rows(X, np.arange(len(X)))
+            self._train(x, None, 1, resume, seed, seeds, start=start)
+            self._moments = None if moments is None else {**moments._asdict(), "looked_at": looked_at}
+            self._diagnose(X)
+        self._warn_of_no_upper_bound()
         return self
+
+    def _stream(self, X, resume, seeds):
+        """The moments of a stream with the block X, the rows at its last look, and a net to start anew from."""
+        spec = self.get_params(deep=False)
+        if not resume:
+            moments = stream.begins(spec, X)
+            if moments is None:
+                return None, 0, None
+            halves = np.array_split(X, 2)
+            scaling, before = (self.mean_, self.scale_), Moments.of(halves[0])
+            return moments, len(X), stream.start_of(spec, moments, *scaling, seeds, halves[1], before)
+        if not getattr(self, "_moments", None):
+            return None, 0, None
+        state = dict(self._moments)
+        looked_at, before = state.pop("looked_at"), Moments(**state)
+        moments = before.with_rows(X)
+        # A column that was constant so far is not in the net.
+        is_new = ((moments.highest > moments.lowest) & (self.scale_ == 0)).any()
+        if moments.n < 2 * looked_at and not is_new:
+            return moments, looked_at, None
+        known = moments if is_new else before
+        mean, scale = stream.scale_from(spec, known)
+        net = stream.start_of(spec, known, mean, scale, seeds, X)
+        better = is_new or stream.loss_on(net, X, mean, scale) < stream.loss_on(self.net_, X, self.mean_, self.scale_)
+        if not better:
+            return moments, moments.n, None
+        self.mean_, self.scale_ = mean, scale
+        return moments, moments.n, net
 
     @contextmanager
     def _unchanged_on_failure(self):
-        """Put every attribute back if what happens inside fails or is interrupted."""
+        """Put every attribute back if what happens inside fails or is interrupted.
+
+        Gradients are on within, whatever the caller's mode is.
+        """
         before = self.__dict__.copy()
         try:
-            yield
+            with torch.inference_mode(False), torch.enable_grad():
+                yield
         except BaseException:
             self.__dict__.clear()
             self.__dict__.update(before)
             raise
 
-    def _train(self, X, epochs, resume, early_stopping):
-        """Train a net, from the fitted one or from where it may start, and let the best become the model."""
+    def _prepare(self, X, resume):
+        """Check parameters; find seeds and, for a model that begins, the scale of the features."""
         self._check_parameters()
         if resume:
             self._check_same_architecture()
             seed, epochs_before = self._seed, self.n_iter_
         else:
             seed, epochs_before = seed_from(self.random_state), 0
-            self.mean_, self.scale_ = scale_of(X, self.standardize and LIKELIHOODS[self.likelihood].rescales)
+            if LIKELIHOODS[self.likelihood].rescales:
+                self.mean_, self.scale_ = centre_and_scale(X, self.standardize)
+            else:
+                self.mean_, self.scale_ = np.zeros(X.shape[1]), np.ones(X.shape[1])
         # Where training goes on it draws other numbers than it began with.
-        seeds = np.random.SeedSequence([seed, epochs_before]).generate_state(6).tolist()
+        return seed, np.random.SeedSequence([seed, epochs_before]).generate_state(6).tolist()
+
+    def _held_out(self, X, y, groups, X_val, seed):
+        """Rows to train on, rows held out (None if none are), and epochs at most."""
+        if X_val is not None:
+            if self.early_stopping is False:
+                raise ValueError("X_val holds rows out, but early_stopping=False asks for none. Leave one of them out.")
+            X_val = self._checked(X_val, likelihood=self.likelihood)
+            rows = self._rows(X, np.arange(len(X))), self._rows(X_val, np.arange(len(X_val)))
+            return *rows, self.max_iter
+        groups = splitting.check_groups(groups, X)
+        if hasattr(self.early_stopping, "get_n_splits"):
+            chosen = splitting.split_by(self.early_stopping, X, y, groups)
+            return *(self._rows(X, rows) for rows in chosen), self.max_iter
+        labels, early_stopping = groups, self.early_stopping
+        if groups is None and early_stopping:
+            labels = splitting.copies(X)
+            if early_stopping == "auto" and labels is not None and labels.max() < splitting.FEWEST_DISTINCT:
+                early_stopping = False
+        how = early_stopping, self.validation_fraction, seed
+        rows = splitting.split(len(X), *how, labels)
+        train, valid = (self._rows(X, part) for part in rows)
+        if groups is not None or not isinstance(train, torch.Tensor) or valid is None:
+            return train, valid, self.max_iter
+        once = slice(None) if labels is None else np.unique(labels[rows[0]], return_index=True)[1]
+        size, distance = splitting.jump(train.cpu().numpy()[once], valid.cpu().numpy())
+        if size < splitting.JUMP:
+            return train, valid, self.max_iter
+        return self._apart(torch.cat([train, valid]), distance, how)
+
+    def _apart(self, x, distance, how):
+        """As `_held_out`, for rows that are related: neighbours within a distance are kept together."""
+        train, valid = splitting.split(len(x), "auto", *how[1:], splitting.linked(x.cpu().numpy(), distance))
+        if valid is None:
+            train, valid = splitting.split(len(x), "auto", *how[1:])
+            done, max_iter = "no split keeps them apart, so the model is left where it started", 0
+        else:
+            done, max_iter = "neighbours were kept on one side of the split", self.max_iter
+        warnings.warn(
+            f"{type(self).__name__}.fit found held-out rows much nearer to rows trained on than independent rows "
+            "would be. They seem to be copies, repeated measurements or overlapping windows, which tell nothing "
+            f"new: {done}. Say which rows belong together by fit(X, groups=...), or hold rows out by fit(X, "
+            "X_val=...).",
+            UserWarning,
+            stacklevel=5,
+        )
+        return x[train], x[valid], max_iter
+
+    def _train(self, x, x_valid, max_iter, resume, seed, seeds, settle=True, start=None):
+        """Train a net, from the fitted one or from where it may start, and let the best become the model.
+
+        With `start`, a net, from there.
+
+        Returns
+        -------
+        still_improving : bool
+            Whether `max_iter` ended a training that was improving.
+        """
         spec, device = self.get_params(deep=False), resolve_device(self.device)
-        train, valid = split(len(X), early_stopping, self.validation_fraction, seeds[0])
-        x, x_valid = (self._rows(X, rows, device) for rows in (train, valid))
-
-        def build():
-            return build_net(spec, X.shape[1], self.scale_, device, seeds[1])
-
+        net = build_net(spec, self.scale_, device, seeds[1])
+        factor = weightless_noise(spec, self.scale_)
         if resume:
             state = net_state(self.net_)
-            starts = [lambda net, *_: load_net_state(net, state)]
+            load_history(net, state)
+        if start is not None:
+            starts = [lambda net, *_: net.load_weights(start.weights())]
+        elif resume:
+
+            def go_on(net, *_):
+                load_net_state(net, state)
+                if factor != 1:
+                    net.module_.likelihood.start_noise(net.module_.likelihood.noise_variance / factor)
+
+            starts = [go_on]
         else:
             starts = starting_points(spec, self.scale_, seeds[2])
-        self._take(*best_net(build, starts, x, x_valid, epochs, seeds[3:]), spec, seed)
-        self._diagnose(X)
+        trainer = Trainer(net, x, x_valid, max_iter, Seeds(*seeds[3:]), self.n_iter_ if resume else 0)
+        best = best_net(trainer, starts, settle)
+        if start is not None or not resume:
+            # Where training goes on, components stay what they were.
+            put_in_order(net.module_, thinned(x, DIAGNOSED))
+            net.optimizer_.state.clear()
+        self._take(net, best, spec, seed, resume, factor)
+        return best.still_improving
 
-    def _rows(self, X, rows, device):
+    def _rows(self, X, rows):
         """Rows of X as the net takes them, on the device."""
         if rows is None:
             return None
-        scaling = self.mean_, self.scale_, self._feature_names()
+        scaling, device = (self.mean_, self.scale_, self._feature_names()), resolve_device(self.device)
         if is_too_large(X, device):
             return RowsOnDisk(X, rows, *scaling, device)
         return torch.from_numpy(rows_for_net(X, rows, *scaling)).to(device)
 
-    def _take(self, net, watched, spec, seed):
-        """Let a trained net become the fitted model, with the history of the one that was watched."""
+    def _take(self, net, best, spec, seed, resume, factor):
+        """Let a trained net become the fitted model, with the history of the run that was watched."""
         net.module_.eval()
-        net.history = watched.history
+        likelihood = net.module_.likelihood
+
+        def loss(of_training):
+            """In nats, under the noise that was asked for and not the one that was trained with."""
+            if factor == 1:
+                return of_training
+            constant = 0.5 * torch.log(2 * torch.pi * likelihood.noise_variance).sum().item() + net.log_scale
+            squares = (of_training - constant) / factor
+            return squares + constant + 0.5 * np.count_nonzero(self.scale_) * np.log(factor)
+
+        def curve(name, before):
+            return [*before, *(loss(epoch[name]) for epoch in best.epochs if name in epoch)]
+
+        self.loss_curve_ = curve("train_loss", self.loss_curve_ if resume else [])
+        self.validation_loss_curve_ = curve("valid_loss", (resume and self.validation_loss_curve_) or []) or None
+        self.best_loss_ = loss(best.watch.best_ if best.watch.epochs_ else best.losses.mean().item() + net.log_scale)
+        self.loss_ = self.loss_curve_[-1] if self.loss_curve_ else self.best_loss_
+        self.n_iter_ = len(self.loss_curve_)
         self.net_, self._spec, self._seed = net, spec, seed
-        self.n_iter_ = len(net.history)
-        self.loss_curve_ = [epoch["train_loss"] for epoch in net.history]
-        self.validation_loss_curve_ = [epoch["valid_loss"] for epoch in net.history if "valid_loss" in epoch] or None
-        self.loss_ = self.loss_curve_[-1]
-        self.best_loss_ = watched.keep_best_.best_
+        if factor != 1:
+            likelihood.start_noise(likelihood.noise_variance * factor)
         for name in ("noise_variance_", "noise_growth_", "noise_reach_", "dispersion_"):
             # An earlier fit may have had another likelihood.
             vars(self).pop(name, None)
-        likelihood = net.module_.likelihood
         if hasattr(likelihood, "noise_variance"):
-            self.noise_variance_ = _array(likelihood.noise_variance) * self.scale_**2
+            self.noise_variance_ = np.zeros(len(self.scale_))
+            self.noise_variance_[self.scale_ > 0] = _array(likelihood.noise_variance)
+            self.noise_variance_ *= self.scale_**2
             self.noise_growth_, self.noise_reach_ = likelihood.noise_growth, likelihood.noise_reach
         if hasattr(likelihood, "dispersion"):
             self.dispersion_ = _array(likelihood.dispersion)
@@ -170,6 +329,20 @@ class Fitting:
                 stacklevel=3,
             )
 
+    def _warn_of_no_upper_bound(self):
+        likelihood = self.net_.module_.likelihood
+        if not getattr(likelihood, "learns_noise", False):
+            return
+        if likelihood.noise_variance.min() < NO_NOISE:
+            warnings.warn(
+                f"The likelihood of these data has no upper bound: {self.n_components} components of "
+                f"{type(self).__name__} rebuild them but for rounding, and the learned noise variance is next to "
+                "nothing. The score tells nothing of other data. Ask for fewer components, give more rows, leave out "
+                "columns that follow from others, or fix noise_variance.",
+                UserWarning,
+                stacklevel=3,
+            )
+
     def _check_parameters(self):
         """What `_parameter_constraints` cannot say."""
         sizes = self.hidden_layer_sizes
@@ -177,6 +350,12 @@ class Fitting:
             raise ValueError(f"hidden_layer_sizes takes positive integers, one per hidden layer, or (); got {sizes!r}.")
         if self.net_class is not None and not issubclass(self.net_class, VAENet):
             raise ValueError(f"net_class takes a subclass of sklearn_vae.training.VAENet; got {self.net_class!r}.")
+        for name in ("encoder", "decoder"):
+            if isinstance(getattr(self, name), torch.nn.Module):
+                raise ValueError(
+                    f"{name} takes a factory f(n_in, n_out) that returns a torch.nn.Module, so that each fit has "
+                    f"a network of its own; got the module {getattr(self, name)!r}. Give a function that makes it."
+                )
 
     def _check_same_architecture(self):
         changed = [name for name in ARCHITECTURE if getattr(self, name) != self._spec[name]]

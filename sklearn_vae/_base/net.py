@@ -3,20 +3,19 @@
 ``spec`` is a dict of the estimator's parameters. Here, and nowhere else, a name becomes a class.
 """
 
-import copy
 from functools import partial
 
 import numpy as np
 import torch
 
-from .. import _linear_start
-from ..likelihoods import LIKELIHOODS, HeteroscedasticGaussian
+from .. import selection
+from ..likelihoods import LIKELIHOODS, Count, HeteroscedasticGaussian
 from ..module import VAE
 from ..networks import MLP
 from ..objectives import OBJECTIVES
 from ..posteriors import POSTERIORS
-from ..training import VALID_BATCH, SeededInit, TensorBatches, VAENet
-from .data import thinned
+from ..selection import JUDGED
+from ..training import VALID_BATCH, SeededInit, TensorBatches, VAENet, thinned
 
 ARCHITECTURE = (
     "n_components",
@@ -31,17 +30,28 @@ ARCHITECTURE = (
 )
 BATCH_SIZE = 128
 SAMPLED = 100_000  # rows at most, from which a linear model is found
-JUDGED = 10_000  # held-out rows at most, by which starts and noise are judged
+IN_DOUBLE = 2**22  # numbers at most, for which that is done in float64
 
 
-def build_net(spec, n_features, scale, device, seed):
-    """An initialised skorch net for data scaled by `scale`, its weights drawn from `seed`."""
-    sizes = tuple(spec["hidden_layer_sizes"])
+def build_net(spec, scale, device, seed):
+    """An initialised skorch net for data scaled by `scale`, its weights drawn from `seed`.
+
+    Parameters
+    ----------
+    spec : dict
+        The estimator's parameters.
+    scale : ndarray of shape (n_features,)
+        What the features were divided by; 0 for those that are left out.
+    device : torch.device
+    seed : int
+    """
+    scale = scale[scale > 0]
+    sizes = tuple(map(int, spec["hidden_layer_sizes"]))
     perceptron = partial(MLP, activation=spec["activation"])
     defaults = {
         "module": VAE,
-        "module__n_features": n_features,
-        "module__n_components": spec["n_components"],
+        "module__n_features": len(scale),
+        "module__n_components": int(spec["n_components"]),
         "module__posterior": POSTERIORS[spec["covariance_type"]],
         "module__likelihood": _likelihood(spec, scale),
         "module__encoder": spec["encoder"] or partial(perceptron, hidden_layer_sizes=sizes),
@@ -49,11 +59,11 @@ def build_net(spec, n_features, scale, device, seed):
         "criterion": OBJECTIVES[spec["objective"]],
         "criterion__beta": spec["beta"],
         "criterion__free_bits": spec["free_bits"],
-        "n_draws": spec["n_draws"],
+        "n_draws": int(spec["n_draws"]),
         "log_scale": float(np.log(scale).sum()),
         "optimizer": torch.optim.AdamW,
         "lr": spec["learning_rate_init"],
-        "batch_size": BATCH_SIZE if spec["batch_size"] == "auto" else spec["batch_size"],
+        "batch_size": BATCH_SIZE if spec["batch_size"] == "auto" else int(spec["batch_size"]),
         "iterator_train": TensorBatches,
         "iterator_train__shuffle": True,
         "iterator_valid": TensorBatches,
@@ -68,7 +78,7 @@ def build_net(spec, n_features, scale, device, seed):
     }
     if spec["objective"] == "infovae":
         defaults |= {"criterion__info_alpha": spec["info_alpha"], "criterion__info_lambda": spec["info_lambda"]}
-    given = copy.deepcopy(spec["net_params"]) or {}
+    given = spec["net_params"] or {}
     if "optimizer" not in given:
         defaults |= {
             "optimizer__fused": device.type in ("cpu", "cuda"),
@@ -91,13 +101,29 @@ def _likelihood(spec, scale):
 def _noise(spec, scale):
     """How the noise is parametrised; a fixed variance is given in X's units and goes into the net's."""
     noise = spec["noise_variance"]
-    return noise if isinstance(noise, str) else noise / scale**2
+    return noise if isinstance(noise, str) else noise / scale[scale > 0] ** 2 / weightless_noise(spec, scale)
+
+
+def weightless_noise(spec, scale):
+    """The factor by which training may divide a fixed noise variance: 1 unless it has no effect on the best weights.
+
+    In a plain autoencoder (beta = 0) it weighs the whole loss. An optimizer and a tolerance know no
+    units, so training takes a noise whose geometric mean is 1 in the net's units.
+    """
+    if spec["beta"] or isinstance(spec["noise_variance"], str) or _growth(spec) not in (0, "auto"):
+        return 1.0
+    return np.exp(np.log(spec["noise_variance"] / scale[scale > 0] ** 2).mean())
 
 
 def _growth(spec):
     """How the noise grows with the distance; in a linear model, which is probabilistic PCA or factor analysis, not."""
     is_linear = spec["encoder"] is spec["decoder"] is None and not len(spec["hidden_layer_sizes"])
     return 0.0 if spec["noise_growth"] == "auto" and is_linear else spec["noise_growth"]
+
+
+def has_linear_path(spec):
+    """Whether both networks are this package's own."""
+    return spec["encoder"] is None and spec["decoder"] is None
 
 
 def starting_points(spec, scale, seed):
@@ -115,38 +141,55 @@ def starting_points(spec, scale, seed):
     Returns
     -------
     list of callable
-        The start that every fit takes, and then those that need rows held out to compete.
+        The start that every fit takes, and then those that need rows held out to compete. The first takes
+        `Moments` in the place of rows x as well if the networks have a linear path.
     """
 
     def sample(x):
-        return thinned(x, SAMPLED).cpu().numpy()
+        if isinstance(x, selection.Moments):
+            return x.rows_alike()
+        rows = thinned(x, SAMPLED).cpu().numpy()
+        # In float32 the smallest eigenvalues would be rounding; a large table has none so small.
+        return rows.astype(np.float64) if rows.size <= IN_DOUBLE else rows
 
     def as_drawn(net, *_):
         pass
 
     def linear(net, x, *_):
-        model = _linear_start.linear_model(sample(x), spec["n_components"], _noise(spec, scale), seed)
-        _linear_start.start_at(net.module_, model)
+        noise = _noise(spec, scale)
+        if spec["beta"] == 0 and not isinstance(noise, str):
+            selection.start_at(net.module_, selection.projection(sample(x), spec["n_components"], noise, seed))
+            net.module_.likelihood.start_noise(torch.as_tensor(noise, dtype=torch.float32))
+        else:
+            selection.start_at(net.module_, selection.linear_model(sample(x), spec["n_components"], noise, seed))
+
+    def of_counts(net, x, *_):
+        moments = x if isinstance(x, selection.Moments) else selection.Moments.of(sample(x))
+        selection.start_at(net.module_, selection.count_model(moments, spec["n_components"]))
 
     def sharp(net, x, x_valid, train, origin):
-        model = _linear_start.sharp_model(sample(x), spec["n_components"], seed)
-        _linear_start.start_at(net.module_, model)
+        model = selection.sharp_model(sample(x), spec["n_components"], seed)
+        selection.start_at(net.module_, model)
         net.module_.likelihood.requires_grad_(False)
         train(net)
         net.module_.likelihood.requires_grad_(True)
         # A refit is trained on the rows held out; the module where the first training started was not.
         unseen_by = origin or net.module_
-        _linear_start.release_noise(net.module_, unseen_by, thinned(x_valid, JUDGED))
-        net.start_over()
+        selection.release_noise(net.module_, unseen_by, thinned(x_valid, JUDGED))
+        net.fresh_optimizer()
 
     def at_the_mean(net, x, *_):
         with torch.no_grad():
-            net.module_.decoder.linear.bias.copy_(net.module_.likelihood.of_mean(thinned(x, SAMPLED).mean(0)))
+            mean = torch.from_numpy(sample(x).mean(axis=0)).to(net.device)
+            net.module_.decoder.linear.bias.copy_(net.module_.likelihood.of_mean(mean))
 
-    has_linear_path = spec["encoder"] is None and spec["decoder"] is None
-    if spec["init"] == "random" or not has_linear_path:
+    if spec["init"] == "random" or not has_linear_path(spec):
         return [as_drawn]
-    if not LIKELIHOODS[spec["likelihood"]].rescales:
+    likelihood = LIKELIHOODS[spec["likelihood"]]
+    if issubclass(likelihood, Count) and len(scale) <= selection.MOST_FEATURES:
+        return [of_counts]
+    if not likelihood.rescales:
         return [at_the_mean]
     can_bend = len(spec["hidden_layer_sizes"]) and spec["noise_variance"] in ("shared", "per_feature")
-    return [linear, sharp] if can_bend else [linear]
+    # With as many components as features the linear model leaves nothing to be explained.
+    return [linear, sharp] if can_bend and spec["n_components"] < np.count_nonzero(scale) else [linear]

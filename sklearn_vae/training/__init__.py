@@ -13,16 +13,16 @@ caller and gone after training; the process's own streams are neither read nor m
 * `callbacks.py`: `KeepBest` stops training when the validation loss no longer falls, and restores the
   best weights; `KLWarmUp`.
 * `graph.py`: a step recorded as a CUDA graph, where nothing forbids it.
-* `devices.py`: devices by name, and `SeededInit`.
+* `devices.py`: devices by name, `SeededInit`, and what to do after a fork.
 * `state.py`: `net_state` and `load_net_state` turn what a net has learned into arrays and numbers,
-  and back.
+  and back; `check_picklable` says which parameter cannot be pickled.
 """
 
-from .batches import Rows, TensorBatches
+from .batches import Rows, TensorBatches, thinned
 from .callbacks import KeepBest, KLWarmUp, StopTraining
-from .devices import SeededInit, available_devices, resolve_device
-from .net import VALID_BATCH, VAENet
-from .state import load_net_state, net_state
+from .devices import SeededInit, available_devices, one_thread_after_fork, resolve_device
+from .net import VALID_BATCH, Seeds, VAENet
+from .state import carries_functions, check_picklable, load_history, load_net_state, net_state
 
 __all__ = [
     "VALID_BATCH",
@@ -30,11 +30,17 @@ __all__ = [
     "KeepBest",
     "Rows",
     "SeededInit",
+    "Seeds",
     "StopTraining",
     "TensorBatches",
     "VAENet",
     "available_devices",
+    "carries_functions",
+    "check_picklable",
+    "load_history",
     "load_net_state",
     "net_state",
+    "one_thread_after_fork",
     "resolve_device",
+    "thinned",
 ]

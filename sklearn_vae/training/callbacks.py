@@ -12,8 +12,8 @@ class StopTraining(Exception):
 class KeepBest(Callback):
     """Watch the validation loss: stop when it no longer falls, and go back to the best weights.
 
-    The weights before the first epoch compete as well. Without validation data the training loss
-    decides when to stop, and the last weights stay.
+    The weights before the first epoch compete as well. Without validation data the rows trained on are
+    watched, up to 10,000 of them, by the same loss over noise that is the same each time.
 
     Parameters
     ----------
@@ -27,12 +27,16 @@ class KeepBest(Callback):
     Attributes
     ----------
     best_ : float
-        The least validation loss, or training loss if no data were held out.
+        The least validation loss, or loss of the rows trained on if none were held out.
+    misses_ : int
+        Epochs since the last improvement.
     epochs_, best_epoch_ : int
         How many epochs this training took, and after how many of them the validation loss was least.
     stopped_ : bool
         Whether this callback ended the training.
     """
+
+    best_, misses_, epochs_, best_epoch_, stopped_, weights_ = math.inf, 0, 0, 0, False, None
 
     def __init__(self, patience=math.inf, tol=0.0, start=0):
         self.patience = patience
@@ -46,17 +50,14 @@ class KeepBest(Callback):
         self.stopped_ = False
 
     def on_epoch_begin(self, net, dataset_valid=None, **kwargs):
-        if self.weights_ is None and dataset_valid is not None:
-            loss = net.mean_loss(net.get_iterator(dataset_valid), net.validation_step, training=False)
-            self._offer(net, loss)
+        if self.weights_ is None:
+            self._offer(net, self._loss(net, dataset_valid or net.watched_rows_))
 
     def on_epoch_end(self, net, dataset_valid=None, **kwargs):
         self.epochs_ += 1
-        if dataset_valid is None:
-            self.best_ = min(self.best_, net.history[-1, "train_loss"])
-        else:
-            self._offer(net, net.history[-1, "valid_loss"])
-        if self.best_ < self.mark_ - self.tol or len(net.history) <= self.start:
+        loss = net.history[-1, "valid_loss"] if dataset_valid else self._loss(net, net.watched_rows_)
+        self._offer(net, loss)
+        if self.best_ < self.mark_ - self.tol or net.epoch_ <= self.start:
             self.mark_, self.misses_ = self.best_, 0
         else:
             self.misses_ += 1
@@ -66,13 +67,17 @@ class KeepBest(Callback):
 
     def on_train_end(self, net, **kwargs):
         if self.weights_ is not None:
-            net.module_.load_state_dict(self.weights_)
+            net.load_weights(self.weights_)
         self.weights_ = None
 
     def _offer(self, net, loss):
         if loss < self.best_ or self.weights_ is None:
             self.best_, self.best_epoch_ = loss, self.epochs_
-            self.weights_ = {name: value.detach().clone() for name, value in net.module_.state_dict().items()}
+            self.weights_ = net.weights()
+
+    @staticmethod
+    def _loss(net, rows):
+        return net.mean_loss(net.get_iterator(rows), net.validation_step, training=False)
 
 
 class KLWarmUp(Callback):
@@ -88,4 +93,4 @@ class KLWarmUp(Callback):
         self.epochs = epochs
 
     def on_epoch_begin(self, net, **kwargs):
-        net.criterion_.warmup = min(1.0, (len(net.history) - 1) / self.epochs) if self.epochs else 1.0
+        net.criterion_.warmup = min(1.0, (net.epoch_ - 1) / self.epochs) if self.epochs else 1.0

@@ -1,7 +1,25 @@
 """Where tensors live and what they are drawn from: devices by name, initialisation by an explicit generator."""
 
+import os
+import threading
+
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
+
+_FIRST_PROCESS = os.getpid()
+_this_thread = threading.local()
+
+
+def one_thread_after_fork():
+    """In a process forked from the one that loaded this: let torch compute in one thread.
+
+    A fork copies a process without its threads, and torch would wait for them for good.
+    """
+    pid = os.getpid()
+    # How many threads there are is known to each thread on its own.
+    if pid != _FIRST_PROCESS and getattr(_this_thread, "pid", None) != pid:
+        _this_thread.pid = pid
+        torch.set_num_threads(1)
 
 
 def available_devices():

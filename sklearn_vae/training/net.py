@@ -1,23 +1,93 @@
 """The net: what skorch runs, epoch by epoch."""
 
+import copy
 import math
-from contextlib import suppress
+import operator
+from contextlib import contextmanager, suppress
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from skorch import NeuralNet
-from skorch.callbacks import Callback, EarlyStopping, EpochTimer, PrintLog
+from skorch.callbacks import Callback, EarlyStopping, EpochScoring, EpochTimer, PrintLog
+from skorch.dataset import Dataset, unpack_data
 from skorch.helper import predefined_split
-from skorch.utils import to_tensor
+from skorch.history import History
+from skorch.utils import is_dataset, to_tensor
 from torch.utils.data import DataLoader
 
 from ..objectives import fixed_deviates
-from .batches import Rows, TensorBatches
+from .batches import Rows, TensorBatches, thinned
 from .callbacks import KeepBest, KLWarmUp, StopTraining
 from .graph import RecordedStep, may_record, settings
 
 VALID_BATCH = 4096
 FIXED_DRAWS = 16
+WATCHED = 10_000  # rows trained on, at most, that are watched where none is held out
+
+
+class Seeds(NamedTuple):
+    """What the random streams of a training start from."""
+
+    shuffle: int
+    noise: int
+    validation: int
+
+
+class ScoredRows(Rows, Dataset):
+    """Rows whose X and y skorch's scoring finds: both are the rows."""
+
+    @property
+    def X(self):
+        return self.x[:]
+
+    y = X
+
+
+class Converted(NamedTuple):
+    """A module in float64, and what the module that it was made of consisted of.
+
+    Attributes
+    ----------
+    module : torch.nn.Module
+    parts : list of object
+        Layers, attributes, hooks and tensors.
+    numbers : list of Tensor
+        Copies of the tensors.
+    """
+
+    module: torch.nn.Module
+    parts: list
+    numbers: list
+
+    def is_of(self, parts, tensors):
+        """Whether it was made of these: the same objects, holding the same numbers."""
+        return (
+            len(parts) == len(self.parts)
+            and all(map(operator.is_, parts, self.parts))
+            and _all_equal(tensors, self.numbers)
+        )
+
+
+def _parts(module):
+    """All that a module's results depend on, and the tensors among it."""
+    parts, tensors = [], []
+    for layer in module.modules():
+        tensors += layer._parameters.values()
+        tensors += layer._buffers.values()
+        parts.append(layer)
+        parts += vars(layer).values()
+        parts += layer._forward_hooks.values()
+        parts += layer._forward_pre_hooks.values()
+    tensors = [tensor for tensor in tensors if tensor is not None]
+    return parts + tensors, tensors
+
+
+def _all_equal(tensors, others):
+    try:
+        return all(map(torch.equal, tensors, others))
+    except RuntimeError:  # of another dtype or on another device
+        return False
 
 
 class VAENet(NeuralNet):
@@ -34,27 +104,46 @@ class VAENet(NeuralNet):
         loss and the weights stay float32, and so does evaluation.
     record_steps : bool
         Whether a GPU runs training steps as one CUDA graph (`graph.py`) where that is possible.
+    use_caching : bool
+        As for `skorch.NeuralNet`, where only False makes sense: what a training step gives is no prediction.
     *args, **kwargs
         As for `skorch.NeuralNet`. The criterion is an objective of `sklearn_vae.objectives`.
     """
 
-    def __init__(self, *args, n_draws=1, log_scale=0.0, autocast=None, record_steps=True, **kwargs):
-        super().__init__(*args, **kwargs)
+    def __init__(
+        self,
+        *args,
+        n_draws=1,
+        log_scale=0.0,
+        autocast=None,
+        record_steps=True,
+        use_caching=False,
+        **kwargs,
+    ):
+        super().__init__(*args, use_caching=use_caching, **kwargs)
+        self._converted = None
         self.n_draws = n_draws
         self.log_scale = log_scale
         self.autocast = autocast
         self.record_steps = record_steps
+        self.stage_, self.epochs_before_, self.ended_ = None, 0, False
         self._forget_training()
 
     def _forget_training(self):
         """Let go of generators, data and whatever else belongs to one training."""
-        self._noise, self._lowest, self.train_split = {}, {}, None
+        self._noise, self._lowest, self.train_split, self.watched_rows_ = {}, {}, None, None
         self._recorded = self._settings = self._mode = None
 
     @property
     def _default_callbacks(self):
         shown = [("print_log", PrintLog())] if self.verbose else []
         return [("epoch_timer", EpochTimer()), ("kl_warmup", KLWarmUp()), ("keep_best", KeepBest()), *shown]
+
+    def initialize_module(self):
+        """In float32, whatever torch's default is."""
+        super().initialize_module()
+        self.module_.float()
+        return self
 
     def infer(self, x, **fit_params):
         """Run the module on x with fresh deviates."""
@@ -139,6 +228,7 @@ class VAENet(NeuralNet):
         several = isinstance(iterator, TensorBatches) and len(iterator) > 1
         if not (self.record_steps and several and may_record(self)):
             return step_fn
+        self._set_training(True)  # in evaluation the KL has its full weight
         before, self._settings = self._settings, settings(self)
         if before != self._settings:
             # A learning rate or a KL weight that changes would be frozen.
@@ -167,9 +257,23 @@ class VAENet(NeuralNet):
         """The callback that watches the loss."""
         return dict(self.callbacks_)["keep_best"]
 
-    def watch_no_more(self):
-        """Train for as many epochs as are asked for, and keep the last weights."""
-        self.callbacks_ = [(name, callback) for name, callback in self.callbacks_ if name != "keep_best"]
+    @contextmanager
+    def keeping_the_last(self):
+        """Within this context all epochs that are asked for are trained, and the last weights stay."""
+        callbacks = self.callbacks_
+        self.callbacks_ = [(name, callback) for name, callback in callbacks if name != "keep_best"]
+        try:
+            yield
+        finally:
+            self.callbacks_ = callbacks
+
+    def weights(self):
+        """A copy of what the module has learned, as a state dict."""
+        return {name: value.detach().clone() for name, value in self.module_.state_dict().items()}
+
+    def load_weights(self, weights):
+        """Take what `weights` gave."""
+        self.module_.load_state_dict(weights)
 
     @torch.inference_mode()
     def sample_losses(self, x):
@@ -186,18 +290,38 @@ class VAENet(NeuralNet):
         for group in self.optimizer_.param_groups:
             group["lr"] *= share
 
-    def start_over(self):
-        """Forget the optimizer's moments and the history, keep the weights."""
-        self.initialize_history()
-        self.fresh_optimizer()
+    @property
+    def epoch_(self):
+        """Epochs of this training so far, and of those that it goes on from."""
+        return len(self.history) - self._first_epoch + self.epochs_before_
 
     def _batches_are_watched(self):
         callbacks = [c for _, c in self.callbacks_ if getattr(c, "step_every", None) != "epoch"]  # as LRScheduler may
-        watchers = [(self, NeuralNet), *((callback, Callback) for callback in callbacks)]
+        watchers = self, *callbacks
         hooks = "on_batch_begin", "on_batch_end"
-        return any(getattr(type(w), hook) is not getattr(base, hook) for w, base in watchers for hook in hooks)
+        idle = NeuralNet, Callback, EpochScoring  # the last fills a cache that is not used
+        unwatched = {getattr(owner, hook) for owner in idle for hook in hooks}
+        return any(getattr(type(w), hook) not in unwatched for w in watchers for hook in hooks)
 
-    def train_on(self, x, x_valid, epochs, seeds):
+    def _begin_training(self, data):
+        """Tell the callbacks; a schedule begins anew, so it must not see the epochs of earlier trainings."""
+        history, self.history = self.history, History()
+        try:
+            self.notify("on_train_begin", X=data, y=None)
+        finally:
+            self.history = history
+
+    @contextmanager
+    def holding(self, weights):
+        """Within this context the module has these weights."""
+        own = self.weights()
+        self.load_weights(weights)
+        try:
+            yield self.module_
+        finally:
+            self.load_weights(own)
+
+    def train_on(self, x, x_valid, epochs, seeds, epochs_before=0):
         """Train for `epochs`, or until a callback raises `StopTraining`.
 
         Parameters
@@ -208,27 +332,88 @@ class VAENet(NeuralNet):
             Validation data.
         epochs : int
             Epochs at most.
-        seeds : sequence of 3 int
-            Of the shuffling, the training noise and the validation noise.
+        seeds : Seeds
+        epochs_before : int
+            Epochs that this training goes on from.
 
         Returns
         -------
         self : VAENet
         """
-        shuffle, noise, validation = map(int, seeds)
+        if not epochs:
+            return self
+        if self.use_caching:
+            raise ValueError(
+                f"use_caching={self.use_caching!r} would score what training steps give, which is no prediction. "
+                "Leave it False: scores are of predictions made anew, whatever a callback says."
+            )
         self._noise = {
-            "shuffle": torch.Generator().manual_seed(shuffle),
-            True: torch.Generator(x.device).manual_seed(noise),
+            "shuffle": torch.Generator().manual_seed(seeds.shuffle),
+            True: torch.Generator(x.device).manual_seed(seeds.noise),
             False: torch.Generator(x.device),
-            "validation_seed": validation,
+            "validation_seed": seeds.validation,
         }
-        data = Rows(x)
-        self.train_split = None if x_valid is None else predefined_split(Rows(x_valid))
+        self.epochs_before_, self._first_epoch = epochs_before, len(self.history)
+        data = ScoredRows(x)
+        self.watched_rows_ = Rows(thinned(x, WATCHED)) if x_valid is None else None
+        self.train_split = None if x_valid is None else predefined_split(ScoredRows(x_valid))
         try:
-            self.notify("on_train_begin", X=data, y=None)
+            self._begin_training(data)
+            self.ended_ = True
             with suppress(StopTraining):
                 self.fit_loop(data, epochs=epochs)
+                self.ended_ = False
             self.notify("on_train_end", X=data, y=None)
             return self
         finally:
             self._forget_training()
+
+    # --- after training -----------------------------------------------------------------------------
+
+    def get_dataset(self, X, y=None):
+        """A dataset of X, an array or a tensor of rows as this net is trained on them: float32, scaled."""
+        if is_dataset(X) or self.dataset is not Dataset:
+            return super().get_dataset(X, y)
+        # A copy has no strides that torch does not know.
+        x = X if isinstance(X, torch.Tensor) else torch.from_numpy(np.array(X, dtype=np.float32, order="C"))
+        if x.ndim != 2 or x.shape[1] != self.module__n_features:
+            raise ValueError(
+                f"{type(self).__name__} takes rows of {self.module__n_features} features, scaled as in training, "
+                f"but X is of shape {tuple(x.shape)}."
+            )
+        return ScoredRows(x.to(self.device, torch.float32))
+
+    def evaluation_step(self, batch, training=False):
+        """What `predict` and `forward` give for a batch: the mean of p(x | z) where z is its posterior's mean.
+
+        It draws nothing. What else the module knows of x is told by ``module_.encode(x)`` and ``module_.decode(z)``.
+        """
+        self.check_is_fitted()
+        x, _ = unpack_data(batch)
+        self._mode = None  # whoever has switched by hand, it is switched anew
+        self._set_training(training)
+        try:
+            with torch.set_grad_enabled(training):
+                return self.module_.reconstruct(to_tensor(x, device=self.device))
+        finally:
+            self._set_training(False)
+
+    def module_in(self, dtype):
+        """The module, with its numbers in float32 or float64.
+
+        A conversion takes longer than a row, so it is kept while the module stays what it is. Whether it
+        does is seen by its numbers: there are ways to write to a tensor that it does not count.
+        """
+        if dtype is torch.float32:
+            return self.module_
+        kept, (parts, tensors) = self._converted, _parts(self.module_)
+        if kept is not None and kept.is_of(parts, tensors):
+            return kept.module
+        with torch.inference_mode(False), torch.no_grad():
+            numbers = [tensor.detach().clone() for tensor in tensors]
+            module = copy.deepcopy(self.module_).double()
+        self._converted = Converted(module, parts, numbers)
+        return module
+
+    def __getstate__(self):
+        return {**super().__getstate__(), "_converted": None}

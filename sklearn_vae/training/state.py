@@ -1,9 +1,14 @@
 """A trained net as plain data, and back: what is pickled holds arrays, numbers and strings, and runs no code."""
 
+import io
+import pickle
+import sys
+
 import numpy as np
 import torch
 
 STATE_FORMAT = 2
+NOT_LEARNED = "batches", "dur"  # of an epoch's history: the second would tell equal fits apart
 
 
 def _plain(value):
@@ -22,6 +27,10 @@ def _tensors(value):
     return {key: _tensors(item) for key, item in value.items()} if isinstance(value, dict) else value
 
 
+def _without(epoch, keys):
+    return {key: value for key, value in epoch.items() if key not in keys}
+
+
 def net_state(net):
     """What a net has learned, as arrays, numbers and strings.
 
@@ -35,7 +44,7 @@ def net_state(net):
         "format": STATE_FORMAT,
         "module": _plain(net.module_.state_dict()),
         "optimizer": _plain(net.optimizer_.state_dict()["state"]),
-        "history": [{key: value for key, value in epoch.items() if key != "batches"} for epoch in net.history],
+        "history": [_without(epoch, NOT_LEARNED) for epoch in net.history],
     }
 
 
@@ -63,6 +72,62 @@ def load_net_state(net, state):
     net.module_.load_state_dict(_tensors(given))
     own = net.optimizer_.state_dict()
     net.optimizer_.load_state_dict({**own, "state": _tensors(state["optimizer"])})
+
+
+def load_history(net, state):
+    """Give a net the history that `net_state` took from another."""
     for epoch in state["history"]:
         net.history.new_epoch()
         net.history[-1].update(epoch)
+
+
+def carries_functions():
+    """Whether it is a copy, or a pickler that carries lambdas and local functions, that called the caller.
+
+    An object isn't told for whom it is to be pickled. The stack shows it.
+    """
+    frame = sys._getframe()
+    while frame is not None:
+        package, *inner = frame.f_globals.get("__name__", "").split(".")
+        if package in ("copy", "dill") or "cloudpickle" in (package, *inner):
+            return True
+        frame = frame.f_back
+    return False
+
+
+class _Probe(pickle.Pickler):
+    """Pickles an object for nothing, and no model that it may refer to."""
+
+    def __init__(self, model):
+        super().__init__(io.BytesIO())
+        self.model = model
+
+    def persistent_id(self, obj):
+        return 0 if obj is self.model else None
+
+
+def check_picklable(model, parameters):
+    """Refuse parameters that `pickle` cannot carry.
+
+    Parameters
+    ----------
+    model : object
+        Whose parameters they are.
+    parameters : iterable of (str, object)
+        Names and values.
+
+    Raises
+    ------
+    pickle.PicklingError
+        Naming the parameter and the way out.
+    """
+    for name, value in parameters:
+        try:
+            _Probe(model).dump(value)
+        except Exception as error:
+            raise pickle.PicklingError(
+                f"{type(model).__name__} cannot be pickled because of its parameter {name} ({error}). "
+                "Functions and classes in parameters have to be importable, so defined at the top level of a "
+                "module and not by a lambda or within a function; or pickle the model with cloudpickle, which "
+                "carries others as well."
+            ) from error

@@ -2,7 +2,6 @@
 
 import copy
 import pickle
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,11 +13,12 @@ from sklearn.linear_model import Ridge
 from sklearn.metrics import r2_score
 from sklearn.preprocessing import StandardScaler
 
-from sklearn_vae import VAETransformer, _linear_start
-from sklearn_vae._base.data import split
-from sklearn_vae._base.race import Run, _errors, _growth, _let_noise_grow, _raise_noise, _takes_over
+from sklearn_vae import VAETransformer, selection
+from sklearn_vae._base.splitting import split
 from sklearn_vae.datasets import make_sine_sum
 from sklearn_vae.objectives import fixed_deviates
+from sklearn_vae.selection.multistart import _takes_over
+from sklearn_vae.selection.noise import errors, growth_of, let_noise_grow, raise_noise
 
 X_DIABETES = load_diabetes().data
 
@@ -58,12 +58,17 @@ def test_one_row_decides_nothing():
     assert not _takes_over(torch.tensor([100.0]), 0.6, 0.5)
 
 
-def test_a_collapsed_linear_start_gives_way(Estimator):
-    """Six clusters on a sphere, whitened: linear directions say nothing, and the two bounds are about as good."""
-    rng = np.random.RandomState(3)
-    X = np.vstack([np.eye(3), -np.eye(3)])[rng.randint(6, size=1000)] + 0.4 * rng.standard_normal((1000, 3))
+def clusters_on_a_sphere(n, seed):
+    """Six of them, whitened: linear directions say nothing."""
+    rng = np.random.RandomState(seed)
+    X = np.vstack([np.eye(3), -np.eye(3)])[rng.randint(6, size=n)] + 0.4 * rng.standard_normal((n, 3))
     X = X / np.linalg.norm(X, axis=1, keepdims=True) + 0.02 * rng.standard_normal(X.shape)
-    X = PCA(whiten=True).fit_transform(X)
+    return PCA(whiten=True).fit_transform(X)
+
+
+def test_a_collapsed_linear_start_gives_way(Estimator):
+    """Where the two bounds are about as good."""
+    X = clusters_on_a_sphere(1000, seed=3)
     estimator = Estimator(2, random_state=3).fit(X)
     assert r2_score(X, estimator.inverse_transform(estimator.transform(X))) > 0.9
 
@@ -84,30 +89,28 @@ def test_where_no_epoch_helps_the_result_is_the_linear_model_of_all_rows(Estimat
 
 
 def test_a_second_training_that_went_wrong_is_not_kept(Estimator, monkeypatch):
-    untrained = []
+    gone_wrong = []
 
-    def over_all_rows(build, *args):
-        untrained.append(build())
-        return untrained[0]
+    def refit(trainer, run):
+        trainer.net.load_weights(trainer.drawn)
+        gone_wrong.append(run)
 
-    monkeypatch.setattr("sklearn_vae._base.race._over_all_rows", over_all_rows)
+    monkeypatch.setattr(selection.Trainer, "refit", refit)
     estimator = Estimator(2, max_iter=5, random_state=0).fit(X_DIABETES)
-    assert untrained
-    assert estimator.net_ is not untrained[0]
+    assert gone_wrong
     assert estimator.score(X_DIABETES) > PCA(2).fit(X_DIABETES).score(X_DIABETES) - 0.1
 
 
 def test_a_refit_has_the_noise_that_unseen_rows_told(monkeypatch):
     """The second start's noise is released at the same value in the refit, which is trained on the rows held out."""
-    released, release = [], _linear_start.release_noise
+    released, release = [], selection.release_noise
 
     def release_noise(module, judge, x):
         release(module, judge, x)
         released.append(module.likelihood.noise_variance.item())
 
-    monkeypatch.setattr("sklearn_vae._linear_start.release_noise", release_noise)
-    X = make_sine_sum(200, 0.05, 0, surface=True)
-    VAETransformer(2, max_iter=100, random_state=0).fit(X)
+    monkeypatch.setattr("sklearn_vae.selection.release_noise", release_noise)
+    VAETransformer(2, max_iter=40, random_state=0).fit(clusters_on_a_sphere(400, seed=0))
     assert len(released) == 2
     assert released[0] == pytest.approx(released[1], rel=1e-6)
 
@@ -158,9 +161,9 @@ def test_how_far_the_noise_is_raised(noise, far_out):
     over = 0 if noise == "per_feature" else None
     missed = np.sort((squared_errors(model, trained_on) - squared_errors(model, X)).mean(axis=0))
     missed = missed.mean() if noise == "shared" else missed[(len(missed) - 1) // 2]
-    module, net = copy.deepcopy(model.net_.module_), SimpleNamespace(module_=model.net_.module_)
+    module, origin = copy.deepcopy(model.net_.module_), model.net_.module_
     rows = (torch.from_numpy(X).float() for X in (trained_on, X))
-    _raise_noise(module, Run(net, None, net.module_, []), net.module_, *rows, n=10)
+    raise_noise(module, origin, origin, *rows, n=10)
     unknown = (trained_on - model.inverse_transform(model.transform(trained_on))) ** 2
     known = model.noise_variance_ * (1 + max(0, missed))
     expected = (10 * known + np.maximum(unknown.mean(axis=over), known)) / 11
@@ -178,15 +181,15 @@ def test_noise_grows_as_the_errors_do(Estimator, noise):
     ridge = Ridge(alpha=error.var()).fit(far[:, None], error)
     module = model.net_.module_
     x = torch.from_numpy(X).float()
-    assert _growth(module, x, module.likelihood) == pytest.approx(ridge.coef_[0], rel=1e-4)
-    before = _errors(module, x, module.likelihood).mean().item()
-    _let_noise_grow(module, Run(model.net_, None, None, []), x, x)
+    assert growth_of(module, x) == pytest.approx(ridge.coef_[0], rel=1e-4)
+    before = errors(module, x).mean().item()
+    let_noise_grow(model.net_, model.net_.weights(), x, x)
     assert module.likelihood.noise_growth == pytest.approx(ridge.coef_[0], rel=1e-4)
-    assert _errors(module, x, module.likelihood).mean().item() == pytest.approx(before, rel=1e-4)
+    assert errors(module, x).mean().item() == pytest.approx(before, rel=1e-4)
 
 
 def test_growth_that_loses_on_held_out_rows_is_dropped(monkeypatch):
-    monkeypatch.setattr("sklearn_vae._base.race._growth", lambda *args: 20.0)
+    monkeypatch.setattr("sklearn_vae.selection.noise.growth_of", lambda *args: 20.0)
     growing = VAETransformer(2, max_iter=5, random_state=0).fit(X_DIABETES)
     constant = VAETransformer(2, max_iter=5, random_state=0, noise_growth=0.0).fit(X_DIABETES)
     assert growing.noise_growth_ == 0

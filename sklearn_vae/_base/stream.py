@@ -1,0 +1,78 @@
+"""Where a stream of blocks starts, and when it starts anew.
+
+The first block may be small, or off centre, and has no rows held out. So the noise of its linear model is
+that of errors on rows that the model has not seen: one of the first half of the block, on the second.
+
+Of the rows that come `Moments` are kept, and no row. Each time that the rows seen have doubled, the linear
+model of all rows before the block competes with the net on the block, which is new to both; where it does
+better, training starts anew from there, with the centre and scale of all rows. So a stream is not worse off
+for its first block, and log2(n) looks do not cost much. For up to 1,000 features, and for networks with a
+linear path; others go on from the first block.
+"""
+
+import numpy as np
+import torch
+
+from .. import selection
+from ..likelihoods import LIKELIHOODS
+from ..training import resolve_device
+from .data import centre_and_scale_from, rows_for_net
+from .net import build_net, has_linear_path, starting_points
+
+
+def begins(spec, X):
+    """The moments of a first block X (n, n_features), or None if they are not kept."""
+    if X.shape[1] > selection.MOST_FEATURES or spec["init"] == "random" or not has_linear_path(spec):
+        return None
+    return selection.Moments.of(X)
+
+
+def scale_from(spec, moments):
+    """As `centre_and_scale`, for the rows that have these moments."""
+    if not LIKELIHOODS[spec["likelihood"]].rescales:
+        return np.zeros(len(moments.mean)), np.ones(len(moments.mean))
+    variance = np.diag(moments.covariance)
+    return centre_and_scale_from(moments.mean, variance, moments.lowest, moments.highest, spec["standardize"])
+
+
+def start_of(spec, moments, mean, scale, seeds, X, before=None):
+    """A net at the linear model of the rows that have these moments.
+
+    Parameters
+    ----------
+    spec : dict
+        The estimator's parameters.
+    moments : Moments
+    mean, scale : ndarray of shape (n_features,)
+        What the features are centred and scaled by.
+    seeds : list of int
+    X : ndarray of shape (n, n_features)
+        Rows by whose errors the noise is raised.
+    before : Moments, optional
+        Those of rows without X, by whose linear model the errors are made; `moments` if not given.
+
+    Returns
+    -------
+    VAENet
+    """
+    device = resolve_device(spec["device"])
+    net = build_net(spec, scale, device, seeds[1])
+    start = starting_points(spec, scale, seeds[2])[0]
+    start(net, moments.scaled(mean, scale))
+    if getattr(net.module_.likelihood, "learns_noise", False):
+        judge = net
+        if before is not None:
+            judge = build_net(spec, scale, device, seeds[1])
+            start(judge, before.scaled(mean, scale))
+        selection.raise_noise_to(net.module_, judge.module_, rows(X, mean, scale, device))
+    return net
+
+
+def rows(X, mean, scale, device):
+    """Rows of X as a net of this scale takes them."""
+    return torch.from_numpy(rows_for_net(X, np.arange(len(X)), mean, scale, range(X.shape[1]))).to(device)
+
+
+def loss_on(net, X, mean, scale):
+    """Mean loss of a net on a block that it has not been trained on, in nats and X's units."""
+    return net.sample_losses(rows(X, mean, scale, torch.device(net.device))).mean().item() + net.log_scale

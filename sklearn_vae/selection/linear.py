@@ -1,0 +1,266 @@
+r"""The linear start: weights at which the autoencoder is a linear model, before training bends it.
+
+With Gaussian noise a VAE contains the linear-Gaussian model
+
+    z ~ N(0, I),   x = W z + b + noise,   noise ~ N(0, Psi)
+
+which is probabilistic PCA for Psi = sigma^2 I (Tipping & Bishop 1999) and factor analysis for a
+diagonal Psi. Its posterior is exact and linear in x:
+
+    z | x ~ N(A (x - b), S),   S = (I + W^T Psi^-1 W)^-1,   A = S W^T Psi^-1.
+
+scikit-learn finds W and Psi of maximum likelihood. p(x) stays what it is when W is rotated to W R,
+and S becomes R^T S R: with S = U diag(v) U^T the rotation R = U Q^T makes it Q diag(v) Q^T, where Q
+is the basis in which the posterior's family comes closest to it (`Posterior.closest_to`). The
+encoder then starts at mu = A (x - b) and the family's numbers, the decoder at W R z + b, the noise
+at Psi.
+
+Where the spectrum is flat, as on a curved surface, that model has no signal: W is about 0, and
+training does not leave it, since every small step away from it costs more KL than it gains in
+reconstruction. `sharp_model` is the way round: PCA's directions with a thousandth of its noise.
+Trained with that noise held fixed the KL hardly counts, so the networks bend to the surface first;
+`release_noise` then gives the noise its maximum-likelihood value, the mean squared error over rows
+held out, and training goes on as usual. Which of the two starts wins is decided by the bound on those
+rows.
+
+With as many components as features, W W^T can be the whole covariance, and the likelihood is the same
+for every Psi = sigma^2 I up to its smallest eigenvalue. A hundredth of that eigenvalue is taken, so
+that the components rebuild the features.
+
+Counts have a linear model as well (`count_model`), of the logarithms of their means m:
+
+    z ~ N(0, I),   log m = W z + b + N(0, A),   x ~ Poisson(m).
+
+Its covariance C of x and that of log m are tied by the moments of the log-normal distribution,
+
+    (W W^T + A)_jk = log(1 + (C_jk - delta_jk m_j) / (m_j m_k)),
+
+(Aitchison & Ho 1989), so W follows from the covariance of x. The encoder sees y = log(1 + x), whose
+noise given z has the variance Psi = A + 1 / m, by the delta method. In units of Psi the noise of n rows
+has eigenvalues up to (1 + sqrt(D / n))^2 - 1 (Marchenko & Pastur 1967): no direction below that is
+taken for signal. What is left on the diagonal, A, is the dispersion of the negative binomial.
+"""
+
+import inspect
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from sklearn.decomposition import PCA, FactorAnalysis
+
+SMALLEST_NOISE = 1e-10  # what networks in float32 can hold: a tenth of their rounding is 1e-12 or less
+SHARPNESS = 1e-3
+EXACT = 1e-2  # of the smallest eigenvalue, where there are as many components as features
+LEAST_DISPERSION = 1e-2  # of the variance of a Poisson count
+
+
+class LinearModel(NamedTuple):
+    """y = W z + b + noise, where y is what the encoder sees of x.
+
+    Attributes
+    ----------
+    loadings : ndarray of shape (n_features, d)
+        W.
+    mean : ndarray of shape (n_features,)
+        b.
+    noise_variance : ndarray of shape (n_features,)
+        diag Psi.
+    offset : ndarray of shape (n_features,) or None
+        What the decoder adds to W z, if it is not b: for counts, which W and `offset` give the
+        logarithm of their mean.
+    dispersion : ndarray of shape (n_features,) or None
+        Of counts: the variance is mean + dispersion mean^2.
+    """
+
+    loadings: np.ndarray
+    mean: np.ndarray
+    noise_variance: np.ndarray
+    offset: np.ndarray | None = None
+    dispersion: np.ndarray | None = None
+
+
+def _fitted(model, X):
+    """`model` fitted to X by its plain `fit`: loggers that wrap the public one would count it as the user's own."""
+    return inspect.unwrap(type(model).fit)(model, X)
+
+
+def probabilistic_pca(X, n_components, seed):
+    """Maximum likelihood for one noise variance: W = U (Lambda - sigma^2)^1/2."""
+    return _of_pca(_fitted(PCA(n_components, random_state=seed), X), sharpness=1)
+
+
+def _of_pca(pca, sharpness):
+    d, D = pca.components_.shape
+    noise = EXACT * pca.explained_variance_[-1] if d == D else sharpness * pca.noise_variance_
+    noise = max(noise, SMALLEST_NOISE)
+    signal = np.sqrt(np.maximum(pca.explained_variance_ - noise, 0))
+    return LinearModel(pca.components_.T * signal, pca.mean_, np.full(D, noise))
+
+
+def factor_analysis(X, n_components, seed):
+    """Maximum likelihood for one noise variance per feature."""
+    if n_components == X.shape[1]:
+        return probabilistic_pca(X, n_components, seed)
+    fa = _fitted(FactorAnalysis(n_components, random_state=seed), X)
+    return LinearModel(fa.components_.T, fa.mean_, np.maximum(fa.noise_variance_, SMALLEST_NOISE))
+
+
+def known_noise(X, n_components, seed, noise_variance):
+    """Maximum likelihood for given noise variances: pPCA of X / sigma with noise 1."""
+    sigma = np.sqrt(noise_variance)
+    pca = _fitted(PCA(n_components, random_state=seed), X / sigma)
+    signal = np.sqrt(np.maximum(pca.explained_variance_ - 1, 0))
+    return LinearModel(sigma[:, None] * pca.components_.T * signal, sigma * pca.mean_, noise_variance)
+
+
+MODELS = {"shared": probabilistic_pca, "per_feature": factor_analysis, "heteroscedastic": factor_analysis}
+
+
+def linear_model(X, n_components, noise_variance, seed):
+    """The maximum-likelihood linear model of X.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n_samples, n_features)
+    n_components : int
+        d; the data may not carry as many, in which case the last loadings are 0.
+    noise_variance : {"shared", "per_feature", "heteroscedastic"} or ndarray of shape (n_features,)
+        How the noise is parametrised, or its fixed values.
+    seed : int
+        For the randomised solvers.
+
+    Returns
+    -------
+    LinearModel
+    """
+    rank = _rank(X, n_components)
+    if rank < 1:
+        model = LinearModel(np.zeros((X.shape[1], 0)), X.mean(0), np.maximum(X.var(0), SMALLEST_NOISE))
+    elif isinstance(noise_variance, str):
+        model = MODELS[noise_variance](X, rank, seed)
+    else:
+        model = known_noise(X, rank, seed, noise_variance)
+    return _padded(model, n_components)
+
+
+def sharp_model(X, n_components, seed):
+    """PCA's directions with a thousandth of its noise; parameters and result as for `linear_model`."""
+    rank = _rank(X, n_components)
+    if rank < 1:
+        return linear_model(X, n_components, "shared", seed)
+    return _padded(_of_pca(_fitted(PCA(rank, random_state=seed), X), SHARPNESS), n_components)
+
+
+def projection(X, n_components, noise_variance, seed):
+    """PCA's projection: the linear model of next to no noise, errors weighed by fixed noise variances.
+
+    Parameters and result as for `linear_model`; the noise is a multiple of the one that is given.
+    """
+    sigma = np.sqrt(noise_variance)
+    sharp = sharp_model(X / sigma, n_components, seed)
+    W, b, psi = sharp.loadings, sharp.mean, sharp.noise_variance
+    return LinearModel(sigma[:, None] * W, sigma * b, noise_variance * psi)
+
+
+def count_model(moments, n_components):
+    """The linear model of the logarithms of the means of counts.
+
+    Parameters
+    ----------
+    moments : Moments
+        Of the counts.
+    n_components : int
+
+    Returns
+    -------
+    LinearModel
+        Of y = log(1 + x), with `offset` and `dispersion`.
+    """
+    n, D = moments.n, len(moments.mean)
+    mean = np.maximum(moments.mean, 0.5 / n)
+    excess = (moments.covariance - np.diag(mean)) / np.outer(mean, mean)
+    covariance = np.log1p(np.maximum(excess, -0.9))
+    sigma = np.sqrt(1 / mean)
+    values, vectors = np.linalg.eigh(covariance / np.outer(sigma, sigma))
+    rank = min(n_components, D)
+    values, vectors = values[::-1][:rank], vectors[:, ::-1][:, :rank]
+    is_signal = values > (1 + np.sqrt(D / n)) ** 2 - 1
+    W = sigma[:, None] * vectors * np.sqrt(np.where(is_signal, values, 0))
+    explained = (W**2).sum(axis=1)
+    unexplained = np.maximum(np.diag(covariance) - explained, 0)
+    model = LinearModel(
+        W,
+        moments.mean_log,
+        unexplained + 1 / mean,
+        offset=np.log(mean) - explained / 2,
+        dispersion=np.maximum(np.expm1(unexplained), LEAST_DISPERSION / mean),
+    )
+    return _padded(model, n_components)
+
+
+def _rank(X, n_components):
+    """How many loadings the data can carry."""
+    n, D = X.shape
+    return min(n_components, D, n - 1) if np.ptp(X, axis=0).any() else 0
+
+
+def _padded(model, n_components):
+    padding = np.zeros((len(model.mean), n_components - model.loadings.shape[1]))
+    return model._replace(loadings=np.hstack([model.loadings, padding]))
+
+
+def start_at(module, model):
+    """Make `module`, of two networks with a linear path, the linear model.
+
+    Parameters
+    ----------
+    module : sklearn_vae.module.VAE
+    model : LinearModel
+    """
+    W, b, psi, offset, _ = model
+    values, vectors = np.linalg.eigh(np.eye(W.shape[1]) + W.T @ (W / psi[:, None]))
+    # The components that tell most come first.
+    values, vectors = values[::-1], vectors[:, ::-1]
+    # Their signs are free, and rounding would decide; scikit-learn's W already has signs of its own.
+    vectors = vectors * np.where(vectors.sum(0) < 0, -1, 1)
+    basis, numbers = module.posterior.closest_to(1 / values)
+    W = W @ vectors @ basis.T
+    A = basis @ np.diag(1 / values) @ basis.T @ (W / psi[:, None]).T
+    weight = np.vstack([A, np.zeros((len(numbers), len(b)))])
+    module.encoder.start_linear(_float32(weight), _float32(np.append(-A @ b, numbers)))
+    offset = b if offset is None else offset
+    module.decoder.start_linear(*module.likelihood.start(model._replace(loadings=W, offset=offset)))
+
+
+@torch.no_grad()
+def raise_noise_to(module, judge, x):
+    """Raise the noise to the mean squared errors of `judge` over x (n, n_features) where they are larger.
+
+    As `release_noise`, for the start of a stream, where few rows may have been seen.
+    """
+    likelihood = module.likelihood
+    before = likelihood.noise_variance
+    error = (x - judge.reconstruct(x)).square().mean(0)
+    noise = torch.maximum(before, error if before.ndim else error.mean())
+    likelihood.start_noise(noise)
+    growth = torch.log(noise / before).mean()
+    module.encoder.linear.bias[module.posterior.log_variances(module.n_components)] += growth
+
+
+@torch.no_grad()
+def release_noise(module, judge, x):
+    """Give the noise its maximum-likelihood value on x (n, n_features), and the posterior variance a like share.
+
+    The errors are those of `judge`, which is the module itself or one that was not trained on x. One number
+    for all features: with one for each, a few rows would decide on many numbers.
+    """
+    error = x - judge.reconstruct(x)
+    before = module.likelihood.noise_variance.mean()
+    noise = error.square().mean().clamp(min=SMALLEST_NOISE)
+    module.likelihood.start_noise(noise.expand(x.shape[1]))
+    growth = torch.log(module.likelihood.noise_variance.mean() / before)
+    module.encoder.linear.bias[module.posterior.log_variances(module.n_components)] += growth
+
+
+def _float32(array):
+    return torch.as_tensor(array, dtype=torch.float32)
