@@ -238,10 +238,11 @@ class Evaluation(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
                 chunk = np.array(x[rows] if before is None else before(x[rows]), order="C")
                 results = function(module, torch.from_numpy(chunk).to(device, dtype))
                 for name, result in (results if isinstance(results, dict) else {None: results}).items():
-                    result = result.cpu().numpy()
+                    result = result.cpu().numpy() if after is None else after(result.cpu().numpy())
                     if name not in out:
-                        out[name] = np.empty((len(x), *result.shape[1:]), dtype=x.dtype)
-                    out[name][rows] = result if after is None else after(result)
+                        dtype_out = np.float32 if x.dtype == np.float32 else np.float64
+                        out[name] = np.empty((len(x), *result.shape[1:]), dtype=dtype_out)
+                    out[name][rows] = result
         return out.get(None, out)
 
     def _bound(self, X, n_draws, function):

@@ -24,8 +24,9 @@ held out, and training goes on as usual. Which of the two starts wins is decided
 rows.
 
 With as many components as features, W W^T can be the whole covariance, and the likelihood is the same
-for every Psi = sigma^2 I up to its smallest eigenvalue. A hundredth of that eigenvalue is taken, so
-that the components rebuild the features.
+for every Psi = sigma^2 I up to its smallest eigenvalue. A tenth of that eigenvalue is taken: less would
+rebuild the features more closely, 0.99 of their variance as it is, but networks bend no more where the
+noise is small.
 
 Counts have a linear model as well (`count_model`), of the logarithms of their means m:
 
@@ -35,10 +36,11 @@ Its covariance C of x and that of log m are tied by the moments of the log-norma
 
     (W W^T + A)_jk = log(1 + (C_jk - delta_jk m_j) / (m_j m_k)),
 
-(Aitchison & Ho 1989), so W follows from the covariance of x. The encoder sees y = log(1 + x), whose
-noise given z has the variance Psi = A + 1 / m, by the delta method. In units of Psi the noise of n rows
-has eigenvalues up to (1 + sqrt(D / n))^2 - 1 (Marchenko & Pastur 1967): no direction below that is
-taken for signal. What is left on the diagonal, A, is the dispersion of the negative binomial.
+(Aitchison & Ho 1989), so W follows from the covariance of x, as the principal factors of this matrix. The
+encoder sees y = log(1 + x), whose noise given z has the variance Psi = A + 1 / m, by the delta method. In
+units of the variance of y the noise of n independent rows has eigenvalues up to (1 + sqrt(D / n))^2 - 1
+(Marchenko & Pastur 1967): no direction below that is taken for signal. What is left on the diagonal, A,
+is the dispersion of the negative binomial.
 """
 
 import inspect
@@ -46,11 +48,12 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from scipy.linalg import eigh
 from sklearn.decomposition import PCA, FactorAnalysis
 
 SMALLEST_NOISE = 1e-10  # what networks in float32 can hold: a tenth of their rounding is 1e-12 or less
 SHARPNESS = 1e-3
-EXACT = 1e-2  # of the smallest eigenvalue, where there are as many components as features
+EXACT = 0.1  # of the smallest eigenvalue, where there are as many components as features
 LEAST_DISPERSION = 1e-2  # of the variance of a Poisson count
 
 
@@ -180,12 +183,9 @@ def count_model(moments, n_components):
     mean = np.maximum(moments.mean, 0.5 / n)
     excess = (moments.covariance - np.diag(mean)) / np.outer(mean, mean)
     covariance = np.log1p(np.maximum(excess, -0.9))
-    sigma = np.sqrt(1 / mean)
-    values, vectors = np.linalg.eigh(covariance / np.outer(sigma, sigma))
-    rank = min(n_components, D)
-    values, vectors = values[::-1][:rank], vectors[:, ::-1][:, :rank]
-    is_signal = values > (1 + np.sqrt(D / n)) ** 2 - 1
-    W = sigma[:, None] * vectors * np.sqrt(np.where(is_signal, values, 0))
+    sigma = np.sqrt(np.maximum(np.diag(covariance), 0) + 1 / mean)
+    largest = (1 + np.sqrt(D / n)) ** 2 - 1
+    W = sigma[:, None] * principal_factors(covariance / np.outer(sigma, sigma), min(n_components, D), largest)
     explained = (W**2).sum(axis=1)
     unexplained = np.maximum(np.diag(covariance) - explained, 0)
     model = LinearModel(
@@ -196,6 +196,24 @@ def count_model(moments, n_components):
         dispersion=np.maximum(np.expm1(unexplained), LEAST_DISPERSION / mean),
     )
     return _padded(model, n_components)
+
+
+def principal_factors(correlation, n_factors, of_noise):
+    """Loadings L (D, n_factors) that rebuild a matrix (D, D) by L L^T but for its diagonal.
+
+    Principal axes with communalities found in turn (Harman 1976, chapter 8). There are no more of them than
+    eigenvalues above `of_noise` without the diagonal; the last loadings are 0.
+    """
+    D, most = len(correlation), np.maximum(np.diag(correlation), 0)
+    off = correlation - np.diag(np.diag(correlation))
+    loadings, communality = np.zeros((D, n_factors)), np.minimum(np.abs(off).max(axis=0, initial=0), most)
+    n_signals = min(n_factors, np.sum(eigh(off, eigvals_only=True) > of_noise))
+    for _ in range(50 if D <= 200 else 10):
+        if n_signals:
+            values, vectors = eigh(off + np.diag(communality), subset_by_index=[D - n_signals, D - 1])
+            loadings[:, :n_signals] = (vectors * np.sqrt(np.maximum(values, 0)))[:, ::-1]
+        communality = np.minimum((loadings**2).sum(axis=1), most)
+    return loadings
 
 
 def _rank(X, n_components):
