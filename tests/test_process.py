@@ -18,7 +18,7 @@ import pytest
 import torch
 from sklearn.base import clone
 from sklearn.datasets import load_iris
-from skorch.callbacks import BatchScoring, EpochScoring
+from skorch.callbacks import BatchScoring, Callback, EpochScoring
 
 from sklearn_vae.training import VAENet
 
@@ -48,7 +48,7 @@ def small_network(n_in, n_out):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("turned", [np.s_[::-1], np.s_[:, ::-1], np.s_[::-2, ::-1], np.s_[:1][::-1]])
+@pytest.mark.parametrize("turned", [np.s_[::-1], np.s_[:, ::-1], np.s_[::-2, ::-1]])
 def test_strides_do_not_matter(fitted, dtype, turned):
     X = X_IRIS.astype(dtype)
     Z = np.random.RandomState(0).standard_normal((30, 2)).astype(dtype)
@@ -127,7 +127,8 @@ def write(tensor, how):
 
 
 @pytest.mark.parametrize("how", ["in place", "data", "numpy", "optimizer"])
-def test_a_kept_module_is_never_stale(fitted, how):
+def test_a_kept_module_is_never_stale(Estimator, how):
+    fitted = quick(Estimator, init="random").fit(X_IRIS)
     before, module = fitted.transform(X_IRIS), fitted.net_.module_
     for name, tensor in module.encoder.named_parameters():
         write(tensor, how)
@@ -364,7 +365,6 @@ def test_the_net_says_what_rows_it_takes(fitted, shape):
 @pytest.mark.parametrize("Scoring", [EpochScoring, BatchScoring])
 @pytest.mark.parametrize("on_train", [False, True])
 def test_scoring_by_name(Estimator, Scoring, on_train):
-    """Mean squared error of the reconstruction, as of a model with the weights of that epoch."""
     scores = []
     for use_caching in (True, False):
         scoring = Scoring("neg_mean_squared_error", lower_is_better=False, on_train=on_train, use_caching=use_caching)
@@ -379,15 +379,23 @@ def test_scoring_by_name(Estimator, Scoring, on_train):
     np.testing.assert_allclose(estimator.transform(X_IRIS), plain.transform(X_IRIS), rtol=1e-4, atol=1e-6)
 
 
-def test_the_last_score_is_that_of_the_last_weights(Estimator):
-    scoring = EpochScoring("r2", lower_is_better=False, on_train=True, name="r2")
-    params = {"init": "random", "early_stopping": False, "callbacks__keep_best": None}
-    params["net_params"] = {"callbacks": [scoring], "callbacks__keep_best": params.pop("callbacks__keep_best")}
-    estimator = quick(Estimator, **params).fit(X_IRIS)
-    from sklearn.metrics import r2_score
+class MeanSquares(Callback):
+    """The same by hand, at the end of an epoch."""
 
-    x = as_the_net_takes_it(estimator)
-    assert estimator.net_.history[-1, "r2"] == pytest.approx(r2_score(x, estimator.net_.predict(x)))
+    def on_epoch_end(self, net, dataset_train=None, dataset_valid=None, **kwargs):
+        for name, rows in (("train", dataset_train.x), ("valid", dataset_valid.x)):
+            with torch.no_grad():
+                errors = rows - net.module_.reconstruct(rows)
+            net.history.record(name + "_squares", -errors.square().mean().item())
+
+
+@pytest.mark.parametrize("on_train", [False, True])
+def test_scores_are_of_the_weights_at_the_end_of_the_epoch(Estimator, on_train):
+    scoring = EpochScoring("neg_mean_squared_error", lower_is_better=False, on_train=on_train, name="score")
+    params = {"early_stopping": True, "net_params": {"callbacks": [scoring, MeanSquares()]}}
+    history = quick(Estimator, **params).fit(X_IRIS).net_.history
+    by_hand = history[:, "train_squares" if on_train else "valid_squares"]
+    np.testing.assert_allclose(history[:, "score"], by_hand, rtol=1e-5)
 
 
 def test_epoch_scoring_leaves_batches_alone(Estimator, monkeypatch):

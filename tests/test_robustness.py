@@ -1,6 +1,7 @@
 """Data as they come: no fit ends below its start or below the linear model without saying so."""
 
 import pickle
+import tracemalloc
 import warnings
 
 import numpy as np
@@ -15,12 +16,13 @@ from sklearn.decomposition import PCA
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import r2_score
 from sklearn.model_selection import GroupKFold, GroupShuffleSplit, TimeSeriesSplit
+from sklearn.neighbors import NearestNeighbors
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 from skorch.callbacks import Callback, EarlyStopping, LRScheduler
 
 from sklearn_vae import RhoVAETransformer, VAETransformer
-from sklearn_vae._base.data import share_a_unit
+from sklearn_vae._base.data import CHUNK, share_a_unit
 from sklearn_vae._base.splitting import check_groups, copies, jump, linked, split, split_by
 from sklearn_vae.likelihoods import NegativeBinomial
 from sklearn_vae.selection import Moments, count_model, linear_model
@@ -360,6 +362,31 @@ def test_columns_in_one_unit_keep_their_sizes():
     np.testing.assert_allclose(wine.scale_, load_wine().data.std(axis=0))
 
 
+# --- arrays of other types ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.float16, bool])
+def test_narrow_types_are_taken_as_they_are(Estimator, dtype):
+    X = np.random.RandomState(0).randint(3, size=(100, 4)).astype(dtype)
+    narrow, wide = (Estimator(2, max_iter=2, random_state=0).fit(rows) for rows in (X, X.astype(np.float64)))
+    np.testing.assert_array_equal(narrow.transform(X), wide.transform(X.astype(np.float64)))
+    assert narrow.transform(X).dtype == np.float64
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.float16])
+def test_memory_maps_of_narrow_types_are_converted_in_chunks(dtype, tmp_path):
+    """The memory that a fit takes beside float32 rows is less than a float64 table would."""
+    X = np.random.RandomState(0).randint(1, 255, (20_000, 100)).astype(dtype)
+    np.save(tmp_path / "X.npy", X)
+    on_disk = np.load(tmp_path / "X.npy", mmap_mode="r")
+    model = VAETransformer(2, hidden_layer_sizes=(), max_iter=1, random_state=0)
+    tracemalloc.start()
+    model.fit(on_disk).transform(on_disk)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 8 * on_disk.size + 4 * CHUNK * 8
+
+
 # --- the order of components --------------------------------------------------------------------------
 
 
@@ -517,7 +544,7 @@ def test_the_linear_start_is_no_fit_of_the_users(monkeypatch):
         return wrapper
 
     calls = []
-    for cls in (PCA, FactorAnalysis):
+    for cls in (PCA, FactorAnalysis, NearestNeighbors, StandardScaler):
         monkeypatch.setattr(cls, "fit", counted(cls.fit))
     for noise in ("shared", "per_feature", 0.5):
         VAETransformer(2, noise_variance=noise, max_iter=2, random_state=0).fit(load_iris().data)

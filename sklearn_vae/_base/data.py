@@ -17,6 +17,16 @@ def chunks(X, width=1):
     return gen_batches(len(X), max(1, CHUNK // max(width, X.shape[1])))
 
 
+def is_narrow(X):
+    """Whether X is an array of integers, booleans or half floats."""
+    return isinstance(X, np.ndarray) and (X.dtype.kind in "uib" or X.dtype == np.float16)
+
+
+def float_dtype(X):
+    """In which precision rows of X are evaluated."""
+    return np.float32 if X.dtype == np.float32 else np.float64
+
+
 def check_support(X, name, likelihood, feature_names):
     """Refuse values that the likelihood gives no probability.
 

@@ -190,7 +190,9 @@ class Evaluation(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
 
     def _checked(self, X, reset=False, ensure_min_samples=1, likelihood=None):
         """Validate X, and that the likelihood gives it a probability."""
-        X = validate_data(self, X, reset=reset, dtype=[np.float64, np.float32], ensure_min_samples=ensure_min_samples)
+        # Integers and half floats are converted in chunks: a memory map may be larger than the memory.
+        dtype = None if data.is_narrow(X) else [np.float64, np.float32]
+        X = validate_data(self, X, reset=reset, dtype=dtype, ensure_min_samples=ensure_min_samples)
         name = likelihood or (self.likelihood if reset else self._spec["likelihood"])
         if not LIKELIHOODS[name].rescales:  # what may be scaled may be any number
             check_support(X, name, LIKELIHOODS[name], self._feature_names())
@@ -208,7 +210,7 @@ class Evaluation(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         """`_evaluate` for rows of X as the net takes them."""
 
         def scale(x):
-            return scaled(x, self.mean_, self.scale_, x.dtype)
+            return scaled(x, self.mean_, self.scale_, data.float_dtype(x))
 
         return self._evaluate(function, X, width, before=scale)
 
@@ -228,7 +230,8 @@ class Evaluation(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         one_thread_after_fork()
         device = self.device_
         # In float32 a row's last digits depend on the rows that share a matrix product with it.
-        dtype = torch.float32 if x.dtype == np.float32 or device.type == "mps" else torch.float64
+        dtype_out = data.float_dtype(x)
+        dtype = torch.float32 if dtype_out is np.float32 or device.type == "mps" else torch.float64
         module = self.net_.module_in(dtype)
         out = {}
         width = max(width, self.n_features_in_, *self._spec["hidden_layer_sizes"])
@@ -240,7 +243,6 @@ class Evaluation(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
                 for name, result in (results if isinstance(results, dict) else {None: results}).items():
                     result = result.cpu().numpy() if after is None else after(result.cpu().numpy())
                     if name not in out:
-                        dtype_out = np.float32 if x.dtype == np.float32 else np.float64
                         out[name] = np.empty((len(x), *result.shape[1:]), dtype=dtype_out)
                     out[name][rows] = result
         return out.get(None, out)

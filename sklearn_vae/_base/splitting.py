@@ -15,9 +15,10 @@ Two kinds of rows do not: copies of training rows, and near relatives of them.
 import numpy as np
 from scipy.sparse.csgraph import connected_components
 from scipy.special import digamma
-from sklearn.neighbors import NearestNeighbors, radius_neighbors_graph
+from sklearn.neighbors import NearestNeighbors
 from sklearn.utils import check_consistent_length, column_or_1d
 
+from ..selection import plainly_fitted
 from ..training import thinned
 from .data import chunks
 
@@ -145,7 +146,7 @@ def jump(x, x_valid):
     ks, queries = NEIGHBOURS[len(x) / 4 > NEIGHBOURS], thinned(x_valid, QUERIES)
     if len(ks) < 4 or len(x) > LARGEST:
         return 1.0, 0.0
-    distances = NearestNeighbors(n_neighbors=ks[-1]).fit(x).kneighbors(queries)[0][:, ks - 1]
+    distances = plainly_fitted(NearestNeighbors(n_neighbors=ks[-1]), x).kneighbors(queries)[0][:, ks - 1]
     logs = np.log(distances[distances[:, 0] > 1e-6 * x.shape[1] ** 0.5])  # equal rows are for `copies`
     if len(logs) < ENOUGH_TO_JUDGE // 2:
         return 1.0, 0.0
@@ -156,4 +157,5 @@ def jump(x, x_valid):
 
 def linked(x, distance):
     """Labels of the rows that a chain of steps shorter than `distance` joins."""
-    return connected_components(radius_neighbors_graph(x, distance), directed=False)[1]
+    neighbours = plainly_fitted(NearestNeighbors(), x)
+    return connected_components(neighbours.radius_neighbors_graph(radius=distance), directed=False)[1]

@@ -82,14 +82,14 @@ class LinearModel(NamedTuple):
     dispersion: np.ndarray | None = None
 
 
-def _fitted(model, X):
+def plainly_fitted(model, X):
     """`model` fitted to X by its plain `fit`: loggers that wrap the public one would count it as the user's own."""
     return inspect.unwrap(type(model).fit)(model, X)
 
 
 def probabilistic_pca(X, n_components, seed):
     """Maximum likelihood for one noise variance: W = U (Lambda - sigma^2)^1/2."""
-    return _of_pca(_fitted(PCA(n_components, random_state=seed), X), sharpness=1)
+    return _of_pca(plainly_fitted(PCA(n_components, random_state=seed), X), sharpness=1)
 
 
 def _of_pca(pca, sharpness):
@@ -104,14 +104,14 @@ def factor_analysis(X, n_components, seed):
     """Maximum likelihood for one noise variance per feature."""
     if n_components == X.shape[1]:
         return probabilistic_pca(X, n_components, seed)
-    fa = _fitted(FactorAnalysis(n_components, random_state=seed), X)
+    fa = plainly_fitted(FactorAnalysis(n_components, random_state=seed), X)
     return LinearModel(fa.components_.T, fa.mean_, np.maximum(fa.noise_variance_, SMALLEST_NOISE))
 
 
 def known_noise(X, n_components, seed, noise_variance):
     """Maximum likelihood for given noise variances: pPCA of X / sigma with noise 1."""
     sigma = np.sqrt(noise_variance)
-    pca = _fitted(PCA(n_components, random_state=seed), X / sigma)
+    pca = plainly_fitted(PCA(n_components, random_state=seed), X / sigma)
     signal = np.sqrt(np.maximum(pca.explained_variance_ - 1, 0))
     return LinearModel(sigma[:, None] * pca.components_.T * signal, sigma * pca.mean_, noise_variance)
 
@@ -151,7 +151,7 @@ def sharp_model(X, n_components, seed):
     rank = _rank(X, n_components)
     if rank < 1:
         return linear_model(X, n_components, "shared", seed)
-    return _padded(_of_pca(_fitted(PCA(rank, random_state=seed), X), SHARPNESS), n_components)
+    return _padded(_of_pca(plainly_fitted(PCA(rank, random_state=seed), X), SHARPNESS), n_components)
 
 
 def projection(X, n_components, noise_variance, seed):
