@@ -1,4 +1,4 @@
-"""In a process among others: what comes in, threads, forks, pickles, one row at a time, skorch's own methods."""
+"""In a process among others: what comes in, one row at a time, threads, forks, pickles, skorch."""
 
 import copy
 import inspect
@@ -11,7 +11,6 @@ import sys
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 
-import cloudpickle
 import joblib
 import numpy as np
 import pytest
@@ -22,10 +21,16 @@ from skorch.callbacks import BatchScoring, Callback, EpochScoring
 
 from sklearn_vae.training import VAENet
 
+try:
+    import cloudpickle
+except ImportError:  # older versions of joblib bring their own
+    from joblib.externals import cloudpickle
+
 X_IRIS = load_iris().data
 DTYPES = np.float64, np.float32
 
-pytestmark = pytest.mark.filterwarnings("ignore:.*was still improving", "ignore:Only . of . components")
+EXPECTED = "ignore:.*was still improving", "ignore:Only . of . components"
+pytestmark = pytest.mark.filterwarnings(*EXPECTED)
 
 
 def quick(Estimator, **params):
@@ -39,9 +44,8 @@ def fitted(Estimator):
 
 
 def small_network(n_in, n_out):
-    return torch.nn.Sequential(
-        torch.nn.Linear(n_in, 8), torch.nn.BatchNorm1d(8), torch.nn.Dropout(), torch.nn.Linear(8, n_out)
-    )
+    first, last = torch.nn.Linear(n_in, 8), torch.nn.Linear(8, n_out)
+    return torch.nn.Sequential(first, torch.nn.BatchNorm1d(8), torch.nn.Dropout(), last)
 
 
 # --- what comes in --------------------------------------------------------------------------------
@@ -84,19 +88,21 @@ def test_the_way_there_and_back_in_data_frames(Estimator, container):
 
 
 @pytest.mark.parametrize(
-    ("far", "dtype"), [(1e160, np.float64), (1e200, np.float64), (-1e307, np.float64), (1e30, np.float32)]
+    ("far", "dtype"),
+    [(1e160, np.float64), (1e200, np.float64), (-1e307, np.float64), (1e30, np.float32)],
 )
 @pytest.mark.parametrize("noise_variance", ["shared", "per_feature", "heteroscedastic"])
 @pytest.mark.filterwarnings("error::RuntimeWarning")
-def test_rows_so_far_out_that_squares_overflow_have_no_probability(Estimator, noise_variance, far, dtype):
+def test_rows_whose_squares_overflow_have_no_probability(Estimator, noise_variance, far, dtype):
     options = Estimator._parameter_constraints["covariance_type"][0].options
     for covariance_type in sorted(options):
-        params = {"noise_variance": noise_variance, "covariance_type": covariance_type, "max_iter": 1}
-        estimator = quick(Estimator, **params).fit(X_IRIS)
+        params = {"noise_variance": noise_variance, "covariance_type": covariance_type}
+        estimator = quick(Estimator, max_iter=1, **params).fit(X_IRIS)
         X = X_IRIS[:6].astype(dtype)
         X[2, 1] = far
         split = estimator.elbo(X, split=True)
-        for bound in (estimator.score_samples(X), estimator.elbo(X), split.bound, split.reconstruction):
+        bounds = estimator.score_samples(X), estimator.elbo(X), split.bound, split.reconstruction
+        for bound in bounds:
             assert bound[2] == -np.inf
             assert np.isfinite(np.delete(bound, 2)).all()
         assert split.kl[2] > 0
@@ -218,7 +224,7 @@ sys.exit(os.waitpid(child, 0)[1] != 0)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="forks")
-@pytest.mark.parametrize("method", ["transform", "inverse_transform"])
+@pytest.mark.parametrize("method", ["transform", "inverse_transform", "fit"])
 def test_a_fork_of_a_process_that_has_computed_does_not_wait_for_its_threads(Estimator, method):
     process = subprocess.Popen(
         [sys.executable, "-c", FORK, Estimator.__name__, method],
@@ -249,7 +255,8 @@ def test_a_model_loaded_in_inference_mode_can_be_trained(fitted, carry):
 
 @pytest.mark.parametrize("seed", range(2))
 @pytest.mark.parametrize(
-    "params", [{}, {"early_stopping": False}, {"noise_variance": "per_feature"}, {"likelihood": "bernoulli"}]
+    "params",
+    [{}, {"early_stopping": False}, {"noise_variance": "per_feature"}, {"likelihood": "bernoulli"}],
 )
 def test_equal_fits_have_equal_pickles(Estimator, params, seed):
     X = (X_IRIS.mean(0) < X_IRIS).astype(float) if "likelihood" in params else X_IRIS
@@ -295,7 +302,7 @@ def test_what_pickle_cannot_carry_is_named(Estimator, name):
     told = r"net_params\['callbacks'\]" if name == "net_params" else name
     for model in (estimator, clone(estimator), as_fitted):
         for dump in PLAIN.values():
-            with pytest.raises(pickle.PicklingError, match=rf"parameter {told} .*importable.*cloudpickle"):
+            with pytest.raises(pickle.PicklingError, match=rf"parameter {told} .*cloudpickle"):
                 dump(model)
     for carry in ABLE.values():
         np.testing.assert_array_equal(carry(estimator).transform(X_IRIS), expected)
@@ -304,7 +311,8 @@ def test_what_pickle_cannot_carry_is_named(Estimator, name):
 def test_processes_of_joblib_carry_lambdas(Estimator):
     estimator = quick(Estimator, encoder=lambda n_in, n_out: torch.nn.Linear(n_in, n_out))
     expected = clone(estimator).fit(X_IRIS).transform(X_IRIS)
-    for fitted in joblib.Parallel(n_jobs=2)(joblib.delayed(estimator.fit)(X_IRIS) for _ in range(2)):
+    fits = [joblib.delayed(estimator.fit)(X_IRIS)] * 2
+    for fitted in joblib.Parallel(n_jobs=2)(fits):
         np.testing.assert_array_equal(fitted.transform(X_IRIS), expected)
 
 
@@ -338,11 +346,13 @@ def as_the_net_takes_it(estimator, X=X_IRIS):
 def test_the_net_predicts_the_reconstruction(Estimator, networks):
     estimator = quick(Estimator, **networks).fit(X_IRIS)
     net, x, stream = estimator.net_, as_the_net_takes_it(estimator), torch.get_rng_state()
-    expected = as_the_net_takes_it(estimator, estimator.inverse_transform(estimator.transform(X_IRIS)))
+    rebuilt = estimator.inverse_transform(estimator.transform(X_IRIS))
+    expected = as_the_net_takes_it(estimator, rebuilt)
     predicted = net.predict(x)
     assert type(predicted) is np.ndarray
     np.testing.assert_allclose(predicted, expected, rtol=1e-4, atol=1e-5)
-    for given in (x.astype(np.float32), torch.from_numpy(x), torch.from_numpy(x).float(), x.tolist()):
+    tensor = torch.from_numpy(x)
+    for given in (x.astype(np.float32), tensor, tensor.float(), x.tolist()):
         np.testing.assert_array_equal(net.predict(given), predicted)
     np.testing.assert_array_equal(net.predict_proba(x), predicted)
     np.testing.assert_array_equal(net.forward(x), predicted)
@@ -367,7 +377,8 @@ def test_the_net_says_what_rows_it_takes(fitted, shape):
 def test_scoring_by_name(Estimator, Scoring, on_train):
     scores = []
     for use_caching in (True, False):
-        scoring = Scoring("neg_mean_squared_error", lower_is_better=False, on_train=on_train, use_caching=use_caching)
+        how = {"lower_is_better": False, "on_train": on_train, "use_caching": use_caching}
+        scoring = Scoring("neg_mean_squared_error", **how)
         params = {"early_stopping": True, "net_params": {"callbacks": [scoring]}}
         estimator = quick(Estimator, **params).fit(X_IRIS)
         history = estimator.net_.history
@@ -376,7 +387,8 @@ def test_scoring_by_name(Estimator, Scoring, on_train):
         assert all(math.isfinite(score) and score < 0 for score in scores[-1])
     assert scores[0] == scores[1]
     plain = quick(Estimator, early_stopping=True).fit(X_IRIS)
-    np.testing.assert_allclose(estimator.transform(X_IRIS), plain.transform(X_IRIS), rtol=1e-4, atol=1e-6)
+    given = estimator.transform(X_IRIS), plain.transform(X_IRIS)
+    np.testing.assert_allclose(*given, rtol=1e-4, atol=1e-6)
 
 
 class MeanSquares(Callback):
@@ -391,7 +403,8 @@ class MeanSquares(Callback):
 
 @pytest.mark.parametrize("on_train", [False, True])
 def test_scores_are_of_the_weights_at_the_end_of_the_epoch(Estimator, on_train):
-    scoring = EpochScoring("neg_mean_squared_error", lower_is_better=False, on_train=on_train, name="score")
+    how = {"lower_is_better": False, "on_train": on_train, "name": "score"}
+    scoring = EpochScoring("neg_mean_squared_error", **how)
     params = {"early_stopping": True, "net_params": {"callbacks": [scoring, MeanSquares()]}}
     history = quick(Estimator, **params).fit(X_IRIS).net_.history
     by_hand = history[:, "train_squares" if on_train else "valid_squares"]
@@ -417,11 +430,11 @@ def test_steps_are_not_taken_for_predictions(Estimator, use_caching):
 
 
 def test_unknown_arguments_are_refused_without_naming_inner_classes(fitted):
-    methods = [name for name, _ in inspect.getmembers(fitted, inspect.ismethod) if name in vars_of_mixins(fitted)]
-    assert {"fit", "partial_fit", "transform", "inverse_transform", "elbo", "score"} <= set(methods)
+    methods = vars_of_mixins(fitted) & {n for n, _ in inspect.getmembers(fitted, inspect.ismethod)}
+    assert {"fit", "partial_fit", "transform", "inverse_transform", "elbo", "score"} <= methods
     for name in methods:
         argument = {} if name == "sample" else {"X": X_IRIS}
-        with pytest.raises(TypeError, match=rf"^{name}\(\) got an unexpected keyword argument 'sample_weight'"):
+        with pytest.raises(TypeError, match=rf"^{name}\(\) got an unexpected .*'sample_weight'"):
             getattr(fitted, name)(**argument, sample_weight=np.ones(150))
     with pytest.raises(TypeError, match=r"^fit\(\) missing 1 required positional argument: 'X'"):
         fitted.fit()

@@ -15,7 +15,6 @@ from sklearn.preprocessing import StandardScaler
 
 from sklearn_vae import VAETransformer, selection
 from sklearn_vae._base.splitting import split
-from sklearn_vae.datasets import make_sine_sum
 from sklearn_vae.objectives import fixed_deviates
 from sklearn_vae.selection.multistart import _takes_over
 from sklearn_vae.selection.noise import errors, growth_of, let_noise_grow, raise_noise

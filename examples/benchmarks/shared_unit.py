@@ -100,7 +100,9 @@ def main():
     )
     lines += [
         f"{'':23}{'R² in X units':>24}{'5-nearest-neighbours':>24}{'score, nats':>33}{'time, s':>9}",
-        f"{'table':14}{'d':>2}{'unit':>7}" + 2 * f"{'PCA':>8}{'auto':>8}{'True':>8}" + f"{'PCA':>11}{'auto':>11}{'True':>11}",
+        f"{'table':14}{'d':>2}{'unit':>7}"
+        + 2 * f"{'PCA':>8}{'auto':>8}{'True':>8}"
+        + f"{'PCA':>11}{'auto':>11}{'True':>11}",
     ]
     for (name, d), splits in cells.items():
         mean = {

@@ -28,7 +28,7 @@ from .net import build_net
 
 
 def _name_methods(mixin):
-    """Let Python's own errors name a method as its caller does, without the class it happens to be in."""
+    """Let Python's own errors name a method as its caller does, without the class that it is in."""
     for name, function in vars(mixin).items():
         if inspect.isfunction(function) and not name.startswith("_"):
             inspect.unwrap(function).__qualname__ = name

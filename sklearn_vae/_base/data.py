@@ -86,8 +86,10 @@ def centre_and_scale_from(mean, variance, lowest, highest, standardize):
 
 
 def share_a_unit(ranges):
-    """Whether columns of these ranges (n_features,) are taken to be in one unit: none is far wider, and few far
-    narrower, than most."""
+    """Whether columns of these ranges (n_features,) are taken to be in one unit.
+
+    None is far wider than most, and few are far narrower.
+    """
     middle = np.median(ranges)
     return ranges.max() <= WIDEST_RANGE * middle and np.quantile(ranges, 0.1) >= NARROWEST_RANGE * middle
 
@@ -130,7 +132,7 @@ def rows_for_net(X, rows, mean, scale, feature_names):
     out = np.empty((len(rows), len(varies)), dtype=np.float32)
     for chunk in chunks(out):
         out[chunk] = scaled(X[rows[chunk]], mean, scale, np.float32)
-    overflow = ~np.isfinite(out).all(axis=0)
+    overflow = ~(np.isfinite(out).all(axis=0) & np.isfinite(scale[varies]))
     if overflow.any():
         name = feature_names[varies[np.flatnonzero(overflow)[0]]]
         raise ValueError(

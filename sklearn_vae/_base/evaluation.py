@@ -234,9 +234,11 @@ class Evaluation(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         dtype = torch.float32 if dtype_out is np.float32 or device.type == "mps" else torch.float64
         module = self.net_.module_in(dtype)
         out = {}
-        width = max(width, self.n_features_in_, *self._spec["hidden_layer_sizes"])
+        width = max(width, x.shape[1], self.n_features_in_, *self._spec["hidden_layer_sizes"])
+        at_once = max(1, data.CHUNK // width)
         with torch.inference_mode():
-            for rows in data.chunks(x, width):
+            for start in range(0, len(x), at_once):  # `chunks` takes as long as a row does
+                rows = slice(start, start + at_once)
                 # A copy may be written to and has no negative strides, as torch likes it.
                 chunk = np.array(x[rows] if before is None else before(x[rows]), order="C")
                 results = function(module, torch.from_numpy(chunk).to(device, dtype))
@@ -261,6 +263,6 @@ class Evaluation(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
 
 
 def _defined(bound):
-    """A bound on log p(x) where it is inf - inf, of a row so far out that its square overflows: -inf."""
+    """A bound on log p(x); -inf where it is inf - inf, of a row so far out that squares overflow."""
     bound[np.isnan(bound)] = -np.inf
     return bound

@@ -17,7 +17,16 @@ from sklearn.exceptions import ConvergenceWarning
 
 from ..likelihoods import LIKELIHOODS
 from ..selection import SMALLEST_NOISE, Moments, Trainer, best_net, put_in_order
-from ..training import Seeds, VAENet, load_history, load_net_state, net_state, resolve_device, thinned
+from ..training import (
+    Seeds,
+    VAENet,
+    load_history,
+    load_net_state,
+    net_state,
+    one_thread_after_fork,
+    resolve_device,
+    thinned,
+)
 from . import splitting, stream
 from .data import RowsOnDisk, centre_and_scale, is_too_large, rows_for_net, seed_from
 from .net import ARCHITECTURE, build_net, starting_points, weightless_noise
@@ -165,6 +174,7 @@ class Fitting:
 
     def _prepare(self, X, resume):
         """Check parameters; find seeds and, for a model that begins, the scale of the features."""
+        one_thread_after_fork()
         self._check_parameters()
         if resume:
             self._check_same_architecture()

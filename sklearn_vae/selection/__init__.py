@@ -7,7 +7,17 @@
 * `noise.py`: the noise variance, by what the networks make of rows that they have not seen.
 """
 
-from .linear import SMALLEST_NOISE, count_model, linear_model, plainly_fitted, projection, raise_noise_to, release_noise, sharp_model, start_at
+from .linear import (
+    SMALLEST_NOISE,
+    count_model,
+    linear_model,
+    plainly_fitted,
+    projection,
+    raise_noise_to,
+    release_noise,
+    sharp_model,
+    start_at,
+)
 from .moments import MOST_FEATURES, Moments
 from .multistart import JUDGED, Trainer, best_net
 from .order import put_in_order

@@ -12,8 +12,8 @@ With rows held out, in order:
 3. **Refit.** What was held out is not wasted: from the same start the net goes the same way, epoch
    by epoch, over all rows (Goodfellow et al. 2016, algorithm 7.2). Where no epoch helped, that is the
    linear model of all rows. A net trained on the rows held out should do no worse on them, nor on all
-   rows, than one that was not; if it does, the way led elsewhere the second time, as it may where the noise is very small,
-   and the first is kept. It is done for up to `FEW_ROWS` rows; with more of them a tenth hardly changes
+   rows, than one that was not; if it does, the way led elsewhere the second time, as it may where the noise
+   is very small, and the first is kept. It is done for up to `FEW_ROWS` rows; with more of them a tenth hardly changes
    anything.
 4. **Noise.** Its variance is settled last (`noise.py`).
 5. **Check.** If the result is worse than the first start on all rows, trained on and held out, the first start
@@ -126,7 +126,7 @@ class Trainer:
         train(net)
         losses, explained = self._on_held_out()
         watch, epochs = copy.copy(net.keep_best_), list(net.history[first:])
-        improving = not net.ended_ and 0 < watch.best_epoch_ and 2 * watch.misses_ < watch.patience
+        improving = not net.ended_ and watch.best_epoch_ > 0 and 2 * watch.misses_ < watch.patience
         return Run(start, origin, net.weights(), legs, epochs, watch, losses, before, explained, improving)
 
     def decay(self, run: Run) -> Run:
@@ -174,7 +174,9 @@ class Trainer:
 
     def untrained(self, run: Run) -> Run:
         """A run that ended where it started, which is where the net must be."""
-        return run._replace(weights=self.net.weights(), legs=[[Leg(1.0, 0)]], losses=self.net.sample_losses(self.judged))
+        return run._replace(
+            weights=self.net.weights(), legs=[[Leg(1.0, 0)]], losses=self.net.sample_losses(self.judged)
+        )
 
     def _begin(self, stage):
         self.net.stage_ = stage
@@ -205,7 +207,7 @@ def best_net(trainer: Trainer, starts: list, settle: bool = True) -> Run:
     Run
         Whose epochs and best loss are the fit's: the one trained with rows held out.
     """
-    net, x, x_valid = trainer.net, trainer.x, trainer.x_valid
+    net, x_valid = trainer.net, trainer.x_valid
     first = best = trainer.run(starts[0], "first start")
     if x_valid is None:
         return best

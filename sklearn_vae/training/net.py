@@ -105,7 +105,7 @@ class VAENet(NeuralNet):
     record_steps : bool
         Whether a GPU runs training steps as one CUDA graph (`graph.py`) where that is possible.
     use_caching : bool
-        As for `skorch.NeuralNet`, where only False makes sense: what a training step gives is no prediction.
+        As for `skorch.NeuralNet`, but False: what a training step gives is no prediction.
     *args, **kwargs
         As for `skorch.NeuralNet`. The criterion is an objective of `sklearn_vae.objectives`.
     """
@@ -344,8 +344,8 @@ class VAENet(NeuralNet):
             return self
         if self.use_caching:
             raise ValueError(
-                f"use_caching={self.use_caching!r} would score what training steps give, which is no prediction. "
-                "Leave it False: scores are of predictions made anew, whatever a callback says."
+                f"use_caching={self.use_caching!r} would score what training steps give, "
+                "which is no prediction. Leave it False: scores are of predictions made anew."
             )
         self._noise = {
             "shuffle": torch.Generator().manual_seed(seeds.shuffle),
@@ -368,25 +368,27 @@ class VAENet(NeuralNet):
         finally:
             self._forget_training()
 
-    # --- after training -----------------------------------------------------------------------------
+    # --- after training ---------------------------------------------------------------------------
 
     def get_dataset(self, X, y=None):
-        """A dataset of X, an array or a tensor of rows as this net is trained on them: float32, scaled."""
+        """A dataset of X, rows as this net is trained on them, in an array or a tensor."""
         if is_dataset(X) or self.dataset is not Dataset:
             return super().get_dataset(X, y)
         # A copy has no strides that torch does not know.
-        x = X if isinstance(X, torch.Tensor) else torch.from_numpy(np.array(X, dtype=np.float32, order="C"))
+        rows = X if isinstance(X, torch.Tensor) else np.array(X, dtype=np.float32, order="C")
+        x = torch.as_tensor(rows, dtype=torch.float32, device=self.device)
         if x.ndim != 2 or x.shape[1] != self.module__n_features:
             raise ValueError(
-                f"{type(self).__name__} takes rows of {self.module__n_features} features, scaled as in training, "
-                f"but X is of shape {tuple(x.shape)}."
+                f"{type(self).__name__} takes rows of {self.module__n_features} features, scaled as "
+                f"in training, but X is of shape {tuple(x.shape)}."
             )
-        return ScoredRows(x.to(self.device, torch.float32))
+        return ScoredRows(x)
 
     def evaluation_step(self, batch, training=False):
-        """What `predict` and `forward` give for a batch: the mean of p(x | z) where z is its posterior's mean.
+        """What `predict` and `forward` give for a batch: the posterior means of z, decoded.
 
-        It draws nothing. What else the module knows of x is told by ``module_.encode(x)`` and ``module_.decode(z)``.
+        It draws nothing. All that the module knows of x is told by ``module_.encode(x)`` and
+        ``module_.decode(z)``.
         """
         self.check_is_fitted()
         x, _ = unpack_data(batch)
@@ -401,8 +403,9 @@ class VAENet(NeuralNet):
     def module_in(self, dtype):
         """The module, with its numbers in float32 or float64.
 
-        A conversion takes longer than a row, so it is kept while the module stays what it is. Whether it
-        does is seen by its numbers: there are ways to write to a tensor that it does not count.
+        A conversion takes longer than a row, so it is kept while the module stays what it is.
+        Whether it does is seen by its numbers: a fused optimizer, for one, writes to tensors that do
+        not count it.
         """
         if dtype is torch.float32:
             return self.module_

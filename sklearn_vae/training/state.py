@@ -82,9 +82,9 @@ def load_history(net, state):
 
 
 def carries_functions():
-    """Whether it is a copy, or a pickler that carries lambdas and local functions, that called the caller.
+    """Whether the caller was called to be copied, or by a pickler that carries lambdas.
 
-    An object isn't told for whom it is to be pickled. The stack shows it.
+    An object is not told by what it is pickled. The stack shows it.
     """
     frame = sys._getframe()
     while frame is not None:
@@ -126,8 +126,8 @@ def check_picklable(model, parameters):
             _Probe(model).dump(value)
         except Exception as error:
             raise pickle.PicklingError(
-                f"{type(model).__name__} cannot be pickled because of its parameter {name} ({error}). "
-                "Functions and classes in parameters have to be importable, so defined at the top level of a "
-                "module and not by a lambda or within a function; or pickle the model with cloudpickle, which "
-                "carries others as well."
+                f"{type(model).__name__} cannot be pickled because of its parameter {name} "
+                f"({error}). Functions and classes in parameters have to be importable, so defined at "
+                "the top level of a module and not by a lambda or within a function; or pickle the "
+                "model with cloudpickle, which carries others as well."
             ) from error
