@@ -20,7 +20,8 @@ PARAMETERS = """
 
     encoder, decoder : callable or None, default=None
         Factories ``f(n_in, n_out) -> torch.nn.Module`` that take the place of the multilayer
-        perceptrons. Importable functions can be pickled, lambdas cannot.
+        perceptrons. A linear path runs beside them as well, so that they start at the same linear
+        model. Importable functions can be pickled, lambdas cannot.
 
     likelihood : {likelihoods}, default="gaussian"
         What p(x | z) is. "continuous_bernoulli" is the density for values in [0, 1]; "bernoulli"
@@ -69,8 +70,8 @@ PARAMETERS = """
 
     init : {"auto", "random"}, default="auto"
         Where training starts: "auto" at the maximum-likelihood linear model where there is one
-        (Gaussian likelihood), in the basis that suits `covariance_type`; for other likelihoods at
-        the mean of each feature. Custom networks start as they are drawn.
+        (Gaussian likelihood, counts), in the basis that suits `covariance_type`; for other
+        likelihoods at the mean of each feature. "random" where the networks are as they were drawn.
 
     standardize : bool or "auto", default="auto"
         How features are centred and scaled inside, where the likelihood allows it (Gaussian). True

@@ -1,18 +1,21 @@
 """Networks: numbers to numbers.
 
 An encoder maps x (n, n_features) to the numbers of a posterior, a decoder maps z (n, n_components)
-to the numbers of a likelihood. Either may be any factory ``f(n_in, n_out) -> nn.Module``; `MLP` is
-the one that the estimators use by default. It computes
+to the numbers of a likelihood. Beside either runs a linear path:
 
-    y = A x + c + net(x),      net = linear, activation, linear, ..., activation, linear
+    y = A x + c + g * net(x)
 
-a linear path beside a multilayer perceptron. With no hidden layer only the linear path is left, and
-the autoencoder built of two such networks is probabilistic PCA or factor analysis. With hidden
-layers the linear path is what lets training start at those models (`start_linear`) instead of far
-below them.
+`LinearPath` puts it around any network, made by a factory ``f(n_in, n_out) -> nn.Module``. With A and c
+those of probabilistic PCA or factor analysis and g = 0 the autoencoder is that model, so that training
+starts there and not far below (`start_linear`). `MLP` is the network that the estimators use by default,
+
+    net = linear, activation, linear, ..., activation, linear
+
+whose last layer starts at 0 in the place of g. With no hidden layer only the linear path is left, and the
+autoencoder of two such networks is probabilistic PCA or factor analysis.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -29,7 +32,69 @@ ACTIVATIONS = {
 }
 
 
-class MLP(nn.Module):
+class LinearPath(nn.Module):
+    """A network with a linear path beside it.
+
+    Parameters
+    ----------
+    n_in, n_out : int
+        Number of inputs and outputs.
+    make : callable
+        ``make(n_in, n_out) -> nn.Module``, the network.
+    """
+
+    def __init__(self, n_in: int, n_out: int, make: Callable):
+        super().__init__()
+        self.linear = nn.Linear(n_in, n_out)
+        self.net = make(n_in, n_out)
+        self.gate = nn.Parameter(torch.ones(n_out))
+        # Which of the network's own inputs and outputs are which, times which factor.
+        self.register_buffer("inputs", torch.arange(n_in))
+        self.register_buffer("outputs", torch.arange(n_out))
+        self.register_buffer("input_factors", torch.ones(n_in))
+        self.register_buffer("output_factors", torch.ones(n_out))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (n, n_in) to (n, n_out)."""
+        y = self.net((x * self.input_factors)[:, self.inputs])
+        return torch.addcmul(self.linear(x), self.gate * self.output_factors, y[:, self.outputs])
+
+    @torch.no_grad()
+    def start_linear(self, weight: Tensor, bias: Tensor) -> None:
+        """Make this the linear map ``weight @ x + bias``."""
+        self.linear.weight.copy_(weight)
+        self.linear.bias.copy_(bias)
+        self._silence()
+
+    def _silence(self) -> None:
+        self.gate.zero_()
+
+    @torch.no_grad()
+    def permute_outputs(self, order: np.ndarray, factors: np.ndarray) -> None:
+        """Let output j be ``factors[j]`` times what output ``order[j]`` was."""
+        factors = torch.as_tensor(factors).to(self.linear.weight)
+        self.linear.bias.copy_(factors * self.linear.bias[order])
+        self.linear.weight.copy_(factors[:, None] * self.linear.weight[order])
+        self._permute_outputs_of_net(torch.as_tensor(order, device=factors.device), factors)
+
+    def _permute_outputs_of_net(self, order: Tensor, factors: Tensor) -> None:
+        self.outputs.copy_(self.outputs[order])
+        self.output_factors.copy_(factors * self.output_factors[order])
+        self.gate.copy_(self.gate[order])
+
+    @torch.no_grad()
+    def permute_inputs(self, order: np.ndarray, signs: np.ndarray) -> None:
+        """Let input j take what was ``signs[j]`` times input ``order[j]``."""
+        signs = torch.as_tensor(signs).to(self.linear.weight)
+        self.linear.weight.copy_(self.linear.weight[:, order] * signs)
+        self._permute_inputs_of_net(torch.as_tensor(order, device=signs.device), signs)
+
+    def _permute_inputs_of_net(self, order: Tensor, signs: Tensor) -> None:
+        self.input_factors.copy_(signs * self.input_factors[order])
+        self.inputs.copy_(torch.argsort(order)[self.inputs])
+
+
+class MLP(LinearPath):
     """A multilayer perceptron with a linear path beside it.
 
     Parameters
@@ -42,39 +107,33 @@ class MLP(nn.Module):
         A name in `ACTIVATIONS`.
     """
 
-    def __init__(self, n_in: int, n_out: int, hidden_layer_sizes: Sequence[int] = (), activation: str = "silu"):
-        super().__init__()
+    def __init__(
+        self,
+        n_in: int,
+        n_out: int,
+        hidden_layer_sizes: Sequence[int] = (),
+        activation: str = "silu",
+    ):
+        nn.Module.__init__(self)
         self.linear = nn.Linear(n_in, n_out)
-        sizes = [n_in, *hidden_layer_sizes]
-        layers = [layer for a, b in pairwise(sizes) for layer in (nn.Linear(a, b), ACTIVATIONS[activation]())]
-        self.net = nn.Sequential(*layers, nn.Linear(sizes[-1], n_out, bias=False)) if layers else None
+        sizes, act = [n_in, *hidden_layer_sizes], ACTIVATIONS[activation]
+        layers = [layer for a, b in pairwise(sizes) for layer in (nn.Linear(a, b), act())]
+        last = nn.Linear(sizes[-1], n_out, bias=False) if layers else None
+        self.net = nn.Sequential(*layers, last) if layers else None
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map (n, n_in) to (n, n_out)."""
         return self.linear(x) if self.net is None else self.linear(x) + self.net(x)
 
-    @torch.no_grad()
-    def start_linear(self, weight: Tensor, bias: Tensor) -> None:
-        """Make this the linear map ``weight @ x + bias``: the last layer of the perceptron starts at 0."""
-        self.linear.weight.copy_(weight)
-        self.linear.bias.copy_(bias)
+    def _silence(self) -> None:
         if self.net is not None:
             nn.init.zeros_(self.net[-1].weight)
 
-    @torch.no_grad()
-    def permute_outputs(self, order: np.ndarray, factors: np.ndarray) -> None:
-        """Let output j be ``factors[j]`` times what output ``order[j]`` was."""
-        factors = torch.as_tensor(factors, dtype=self.linear.weight.dtype, device=self.linear.weight.device)
-        self.linear.bias.copy_(factors * self.linear.bias[order])
-        for layer in self._layers(-1):
-            layer.weight.copy_(factors[:, None] * layer.weight[order])
+    def _permute_outputs_of_net(self, order: Tensor, factors: Tensor) -> None:
+        if self.net is not None:
+            last = self.net[-1].weight
+            last.copy_(factors[:, None] * last[order])
 
-    @torch.no_grad()
-    def permute_inputs(self, order: np.ndarray, signs: np.ndarray) -> None:
-        """Let input j take what was ``signs[j]`` times input ``order[j]``."""
-        signs = torch.as_tensor(signs, dtype=self.linear.weight.dtype, device=self.linear.weight.device)
-        for layer in self._layers(0):
-            layer.weight.copy_(layer.weight[:, order] * signs)
-
-    def _layers(self, i: int) -> list[nn.Linear]:
-        return [self.linear] if self.net is None else [self.linear, self.net[i]]
+    def _permute_inputs_of_net(self, order: Tensor, signs: Tensor) -> None:
+        if self.net is not None:
+            first = self.net[0].weight
+            first.copy_(first[:, order] * signs)

@@ -169,7 +169,7 @@ def test_sine_surface_on_defaults(Estimator, seed):
 
 def test_custom_networks(Estimator):
     estimator = quick(Estimator, encoder=small_network, decoder=small_network).fit(X_IRIS)
-    assert isinstance(estimator.net_.module_.encoder[1], torch.nn.Tanh)
+    assert isinstance(estimator.net_.module_.encoder.net[1], torch.nn.Tanh)
     assert np.isfinite(estimator.score(X_IRIS))
     assert_same_outputs(pickle.loads(pickle.dumps(estimator)), estimator)
 

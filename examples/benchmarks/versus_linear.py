@@ -28,7 +28,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import numpy as np
 import torch
 from joblib import Parallel, delayed
-from plain import plain_network
+from plain import PlainPath, plain_network
 from report import heading, publish
 from scipy import stats
 from sklearn.decomposition import PCA, FactorAnalysis
@@ -52,7 +52,12 @@ MODELS = {
 }
 ABLATIONS = {
     "all of it": {},
-    "no linear path": {"encoder": plain_network, "decoder": plain_network},
+    "no linear path": {
+        "encoder": plain_network,
+        "decoder": plain_network,
+        "init": "random",
+        "patch": ("_base.net.LinearPath", PlainPath),
+    },
     "random start": {"init": "random"},
     "no second start": {"patch": ("_base.fitting.starting_points", lambda *args: starting_points(*args)[:1])},
     "noise fixed at 1/2": {"noise_variance": 0.5},

@@ -11,7 +11,7 @@ import torch
 from .. import selection
 from ..likelihoods import LIKELIHOODS, Count, HeteroscedasticGaussian
 from ..module import VAE
-from ..networks import MLP
+from ..networks import MLP, LinearPath
 from ..objectives import OBJECTIVES
 from ..posteriors import POSTERIORS
 from ..selection import JUDGED
@@ -47,15 +47,14 @@ def build_net(spec, scale, device, seed):
     """
     scale = scale[scale > 0]
     sizes = tuple(map(int, spec["hidden_layer_sizes"]))
-    perceptron = partial(MLP, activation=spec["activation"])
     defaults = {
         "module": VAE,
         "module__n_features": len(scale),
         "module__n_components": int(spec["n_components"]),
         "module__posterior": POSTERIORS[spec["covariance_type"]],
         "module__likelihood": _likelihood(spec, scale),
-        "module__encoder": spec["encoder"] or partial(perceptron, hidden_layer_sizes=sizes),
-        "module__decoder": spec["decoder"] or partial(perceptron, hidden_layer_sizes=sizes[::-1]),
+        "module__encoder": _network(spec["encoder"], sizes, spec["activation"]),
+        "module__decoder": _network(spec["decoder"], sizes[::-1], spec["activation"]),
         "criterion": OBJECTIVES[spec["objective"]],
         "criterion__beta": spec["beta"],
         "criterion__free_bits": spec["free_bits"],
@@ -89,6 +88,13 @@ def build_net(spec, scale, device, seed):
         return (spec["net_class"] or VAENet)(**(defaults | given)).initialize()
 
 
+def _network(make, sizes, activation):
+    """A factory of the network with a linear path beside it: the one given, or the perceptron."""
+    if make is None:
+        return partial(MLP, hidden_layer_sizes=sizes, activation=activation)
+    return partial(LinearPath, make=make)
+
+
 def _likelihood(spec, scale):
     likelihood = LIKELIHOODS[spec["likelihood"]]
     if not likelihood.rescales:
@@ -117,13 +123,11 @@ def weightless_noise(spec, scale):
 
 def _growth(spec):
     """How the noise grows with the distance; in a linear model, which is probabilistic PCA or factor analysis, not."""
-    is_linear = spec["encoder"] is spec["decoder"] is None and not len(spec["hidden_layer_sizes"])
-    return 0.0 if spec["noise_growth"] == "auto" and is_linear else spec["noise_growth"]
+    return 0.0 if spec["noise_growth"] == "auto" and _is_linear(spec) else spec["noise_growth"]
 
 
-def has_linear_path(spec):
-    """Whether both networks are this package's own."""
-    return spec["encoder"] is None and spec["decoder"] is None
+def _is_linear(spec):
+    return spec["encoder"] is spec["decoder"] is None and not len(spec["hidden_layer_sizes"])
 
 
 def starting_points(spec, scale, seed):
@@ -142,7 +146,7 @@ def starting_points(spec, scale, seed):
     -------
     list of callable
         The start that every fit takes, and then those that need rows held out to compete. The first takes
-        `Moments` in the place of rows x as well if the networks have a linear path.
+        `Moments` in the place of rows x as well.
     """
 
     def sample(x):
@@ -183,13 +187,13 @@ def starting_points(spec, scale, seed):
             mean = torch.from_numpy(sample(x).mean(axis=0)).to(net.device)
             net.module_.decoder.linear.bias.copy_(net.module_.likelihood.of_mean(mean))
 
-    if spec["init"] == "random" or not has_linear_path(spec):
+    if spec["init"] == "random":
         return [as_drawn]
     likelihood = LIKELIHOODS[spec["likelihood"]]
     if issubclass(likelihood, Count) and len(scale) <= selection.MOST_FEATURES:
         return [of_counts]
     if not likelihood.rescales:
         return [at_the_mean]
-    can_bend = len(spec["hidden_layer_sizes"]) and spec["noise_variance"] in ("shared", "per_feature")
+    can_bend = not _is_linear(spec) and spec["noise_variance"] in ("shared", "per_feature")
     # With as many components as features the linear model leaves nothing to be explained.
     return [linear, sharp] if can_bend and spec["n_components"] < np.count_nonzero(scale) else [linear]

@@ -6,8 +6,8 @@ that of errors on rows that the model has not seen: one of the first half of the
 Of the rows that come `Moments` are kept, and no row. Each time that the rows seen have doubled, the linear
 model of all rows before the block competes with the net on the block, which is new to both; where it does
 better, training starts anew from there, with the centre and scale of all rows. So a stream is not worse off
-for its first block, and log2(n) looks do not cost much. For up to 1,000 features, and for networks with a
-linear path; others go on from the first block.
+for its first block, and log2(n) looks do not cost much. With more than 1,000 features training goes on from
+the first block.
 """
 
 import numpy as np
@@ -17,12 +17,12 @@ from .. import selection
 from ..likelihoods import LIKELIHOODS
 from ..training import resolve_device
 from .data import centre_and_scale_from, rows_for_net
-from .net import build_net, has_linear_path, starting_points
+from .net import build_net, starting_points
 
 
 def begins(spec, X):
     """The moments of a first block X (n, n_features), or None if they are not kept."""
-    if X.shape[1] > selection.MOST_FEATURES or spec["init"] == "random" or not has_linear_path(spec):
+    if X.shape[1] > selection.MOST_FEATURES or spec["init"] == "random":
         return None
     return selection.Moments.of(X)
 

@@ -14,18 +14,14 @@ import numpy as np
 import torch
 
 from ..module import VAE
-from ..networks import MLP
 
 
 @torch.no_grad()
 def put_in_order(module: VAE, x) -> None:
     """Give the components of a module their order and signs, by rows x (n, n_features).
 
-    p(x), the bound and what is rebuilt stay as they are. Networks of other classes than
-    `sklearn_vae.networks.MLP` are left as they are.
+    p(x), the bound and what is rebuilt stay as they are.
     """
-    if not (isinstance(module.encoder, MLP) and isinstance(module.decoder, MLP)):
-        return
     q = module.encode(x)
     told = (q.mean.square() + q.variance - q.variance.log()).mean(0).double().cpu().numpy()
     family = module.posterior
