@@ -14,9 +14,10 @@ ROOMS = sorted({path.relative_to(PACKAGE).with_suffix("").parts[0] for path in P
 STAIRCASE = {
     "__init__": {"_vae"},
     "_vae": {"_base", "likelihoods"},
-    "_base": {"selection", "training", "objectives", "module", "posteriors", "likelihoods", "networks"},
+    "_base": {"selection", "training", "importance", "objectives", "module", "posteriors", "likelihoods", "networks"},
     "selection": {"training", "objectives", "module", "posteriors", "likelihoods", "networks"},
     "training": {"objectives", "module", "posteriors", "likelihoods", "networks"},
+    "importance": {"module", "posteriors", "likelihoods", "networks"},
     "objectives": {"module", "posteriors", "likelihoods", "networks"},
     "module": {"posteriors", "likelihoods", "networks"},
     "posteriors": set(),

@@ -15,7 +15,7 @@ from skorch.callbacks import Callback, LRScheduler
 
 from sklearn_vae import RhoVAETransformer, VAETransformer
 from sklearn_vae.likelihoods import LIKELIHOODS
-from sklearn_vae.objectives import IWAE, OBJECTIVES, InfoVAE, fixed_deviates
+from sklearn_vae.objectives import IWAE, OBJECTIVES, InfoVAE, fixed_deviates, importance_weighted
 from sklearn_vae.posteriors import POSTERIORS
 
 ESTIMATOR_OF = {
@@ -101,10 +101,101 @@ def test_score_samples_converges_to_the_exact_log_density(posterior, noise):
     psi = model.noise_variance_ / model.scale_**2
     scaled = (X - model.mean_) / model.scale_
     exact = stats.multivariate_normal(b, W @ W.T + np.diag(psi)).logpdf(scaled) - np.log(model.scale_).sum()
-    errors = {k: np.abs(model.score_samples(X, n_draws=k) - exact).mean() for k in (16, 256, 4096)}
+    for k in (1, 64):
+        estimate = model.score_samples(X, n_draws=k, diagnostics=True)
+        np.testing.assert_allclose(estimate.log_prob, exact, atol=1e-5)
+        np.testing.assert_allclose(estimate.effective_draws, k, rtol=1e-6)
+    x = torch.from_numpy(scaled)
+    with torch.no_grad():
+        bounds = {k: importance_weighted(module.double()(x, fixed_deviates(k, d)), x) for k in (16, 256, 4096)}
+    errors = {k: np.abs(bound.numpy() - model.net_.log_scale - exact).mean() for k, bound in bounds.items()}
     assert errors[4096] < 0.03
     assert errors[4096] < errors[256] < errors[16]
+    module.float()
     assert model.elbo(X, n_draws=4096).mean() < exact.mean() - 0.05
+
+
+@posteriors
+@pytest.mark.parametrize("noise", ["shared", "per_feature"])
+@pytest.mark.parametrize("d", [2, 5, 10])
+def test_score_is_exact_on_linear_models(posterior, noise, d):
+    """After training, whatever the posterior has become: vehicles' stand-in of strongly correlated columns."""
+    X = StandardScaler().fit_transform(load_breast_cancer().data[:, :12])
+    model = make(posterior, d, hidden_layer_sizes=(), init="auto", noise_variance=noise, max_iter=15).fit(X)
+    module = model.net_.module_
+    W, b = (t.detach().double().numpy() for t in (module.decoder.linear.weight, module.decoder.linear.bias))
+    psi = model.noise_variance_ / model.scale_**2
+    scaled = (X - model.mean_) / model.scale_
+    exact = stats.multivariate_normal(b, W @ W.T + np.diag(psi)).logpdf(scaled) - np.log(model.scale_).sum()
+    np.testing.assert_allclose(model.score_samples(X), exact, atol=1e-3)
+
+
+SCORED = {
+    "gaussian": {},
+    "heteroscedastic": {"noise_variance": "heteroscedastic"},
+    "bernoulli": {"likelihood": "bernoulli"},
+    "continuous_bernoulli": {"likelihood": "continuous_bernoulli"},
+    "poisson": {"likelihood": "poisson"},
+    "negative_binomial": {"likelihood": "negative_binomial"},
+}
+
+
+@pytest.mark.parametrize("params", SCORED.values(), ids=SCORED)
+@pytest.mark.parametrize("posterior", ["spherical", "diag", "ar1"])
+def test_score_of_nonlinear_models_is_near_that_of_many_draws(posterior, params):
+    """And nearer than the same number of draws of the encoder's posterior."""
+    X = DATA[params.get("likelihood", "gaussian")]
+    model = make(posterior, 2, init="auto", max_iter=40, **params).fit(X)
+    many = model.score_samples(X, n_draws=4096)
+    estimate = model.score_samples(X, diagnostics=True)
+    assert abs((estimate.log_prob - many).mean()) < 0.05
+    assert np.abs(estimate.log_prob - many).max() < 0.5
+    assert ((estimate.effective_draws > 1) & (estimate.effective_draws <= 128 + 1e-6)).all()
+    x = torch.from_numpy((X - model.mean_) / model.scale_)
+    with torch.no_grad():
+        of_q = importance_weighted(model.net_.module_.double()(x, fixed_deviates(64, 2)), x).numpy()
+    of_q = of_q - model.net_.log_scale
+    assert np.abs(estimate.log_prob - many).mean() < np.abs(of_q - many).mean() + 0.01
+
+
+class NoSecondDerivative(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        return x.tanh()
+
+    @staticmethod
+    def backward(ctx, grad):
+        return grad
+
+
+class Opaque(torch.nn.Module):
+    def __init__(self, n_in, n_out):
+        super().__init__()
+        self.layer = torch.nn.Linear(n_in, n_out)
+
+    def forward(self, x):
+        return NoSecondDerivative.apply(self.layer(x))
+
+
+def test_networks_without_second_derivatives_are_scored_by_the_encoders_posterior():
+    X = DATA["gaussian"]
+    model = make("diag", 2, encoder=Opaque, decoder=Opaque, max_iter=2).fit(X)
+    x = torch.from_numpy((X - model.mean_) / model.scale_)
+    with torch.no_grad():
+        expected = importance_weighted(model.net_.module_in(torch.float64)(x, fixed_deviates(64, 2)), x).numpy()
+    np.testing.assert_allclose(model.score_samples(X), expected - model.net_.log_scale)
+
+
+def test_a_score_that_is_not_to_be_trusted_says_so():
+    """Noise so small that a curve of two components is a thread, and a few draws miss it."""
+    rng = np.random.RandomState(0)
+    t = rng.uniform(-3, 3, 200)
+    X = np.column_stack([np.sin(3 * t), np.cos(5 * t), t**3, np.abs(t)]) + 1e-3 * rng.standard_normal((200, 4))
+    model = make("diag", 2, noise_variance=1e-7, max_iter=100, learning_rate_init=1e-2).fit(X)
+    with pytest.warns(UserWarning, match="rests on fewer than 5 effective draws"):
+        estimate = model.score_samples(10 * X, diagnostics=True)
+    assert (estimate.effective_draws < 5).any()
+    assert set(estimate) == {"log_prob", "effective_draws"}
 
 
 def trained_at_random(posterior, d, noise, X):

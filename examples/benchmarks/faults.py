@@ -29,7 +29,7 @@ from sklearn.mixture import GaussianMixture
 from sklearn.model_selection import cross_val_score
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.preprocessing import StandardScaler
-from sweep import first_line, poisson_score, standardised_ppca_score, start_score
+from sweep import first_line, linear_score, poisson_score, start_score
 
 from sklearn_vae import VAETransformer
 
@@ -65,8 +65,9 @@ def beside_pca(model, X, new):
 def on_own_rows(model, X):
     """Score of a fitted model on its own rows, and what it is held against."""
     yield "score, own rows", model.score(X)
-    yield "  start", start_score(X, model.n_components)
-    yield "  PCA, floored", standardised_ppca_score(X, model.n_components)
+    start, scale = start_score(X, model.n_components)
+    yield "  start", start
+    yield "  PCA, floored", linear_score(X, model.n_components, "gaussian", scale)
 
 
 # --- a: as many components as rows --------------------------------------------------------------

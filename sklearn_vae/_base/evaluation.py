@@ -6,6 +6,7 @@ row's result depends on that row alone, to rounding; in float32 to float32's rou
 chance either.
 """
 
+import warnings
 from numbers import Integral
 
 import numpy as np
@@ -14,8 +15,9 @@ from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils import Bunch, check_array
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from ..importance import UNTRUSTED, log_likelihood
 from ..likelihoods import LIKELIHOODS
-from ..objectives import fixed_deviates, importance_weighted, reconstruction
+from ..objectives import fixed_deviates, reconstruction
 from ..training import one_thread_after_fork
 from . import data
 from .data import check_support, scaled, seed_from
@@ -153,22 +155,56 @@ class Evaluation(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
             reconstructed = _defined(bound + total)
         return Bunch(bound=bound, reconstruction=reconstructed, kl=total, kl_per_component=kl)
 
-    def score_samples(self, X, *, n_draws=64):
-        """The importance-weighted bound on log p(x) of each sample (Burda et al. 2016).
+    def score_samples(self, X, *, n_draws=64, diagnostics=False):
+        """Log p(x) of each sample, by importance sampling.
+
+        The estimate is log 1/K sum_k p(x | z_k) p(z_k) / r(z_k) over K draws of a proposal r made for the
+        row: Laplace's approximation of its posterior, and the encoder's q(z | x) beside it where that is not
+        enough (:mod:`sklearn_vae.importance`). Its expectation is a lower bound on log p(x) (Burda et al.
+        2016). In a linear model it is exact.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
         n_draws : int, default=64
-            Fixed deviates, the same for every row; more of them bring the bound closer to log p(x).
+            Fixed deviates, the same for every row; more of them bring the estimate closer to log p(x).
+        diagnostics : bool, default=False
+            Whether to return the effective sample sizes.
 
         Returns
         -------
         log_prob : ndarray of shape (n_samples,)
             Nats, in the units of X; comparable with the `score_samples` of
             :class:`~sklearn.decomposition.PCA` and :class:`~sklearn.mixture.GaussianMixture`.
+        estimate : :class:`~sklearn.utils.Bunch`
+            In its place if `diagnostics`: ``log_prob`` and ``effective_draws`` of shape (n_samples,). Below 5
+            effective draws an estimate is not to be trusted.
+
+        Warns
+        -----
+        UserWarning
+            If more than one row in a hundred has fewer than 5 effective draws.
         """
-        return self._bound(X, n_draws, lambda output, x: {"bound": importance_weighted(output, x)})["bound"]
+        X = self._ready(X)
+        eps = fixed_deviates(n_draws, self._spec["n_components"])
+
+        def of(module, x):
+            return log_likelihood(module, x, eps.to(x.device, x.dtype))._asdict()
+
+        width = max(n_draws, 2 * self._spec["n_components"]) * self.n_features_in_
+        estimate = Bunch(**self._of_samples(of, X, width=width, in_double=True))
+        estimate.log_prob = _defined(estimate.log_prob - self.net_.log_scale)
+        known = np.isfinite(estimate.log_prob)
+        doubtful = np.sum(estimate.effective_draws[known] < min(UNTRUSTED, n_draws / 2))
+        if doubtful > 0.01 * len(X):
+            warnings.warn(
+                f"The log-likelihood of {doubtful} of {len(X)} rows rests on fewer than {UNTRUSTED:g} effective "
+                f"draws and may be off by a nat or more. Raise n_draws (now {n_draws}) in score_samples(X, n_draws=...)"
+                "; score_samples(X, diagnostics=True) tells which rows they are.",
+                UserWarning,
+                stacklevel=2,
+            )
+        return estimate if diagnostics else estimate.log_prob
 
     def score(self, X, y=None):
         """The mean of `score_samples` over X.
@@ -206,13 +242,13 @@ class Evaluation(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         check_is_fitted(self)
         return self._checked(X)
 
-    def _of_samples(self, function, X, width=1):
+    def _of_samples(self, function, X, width=1, in_double=False):
         """`_evaluate` for rows of X as the net takes them."""
 
         def scale(x):
             return scaled(x, self.mean_, self.scale_, data.float_dtype(x))
 
-        return self._evaluate(function, X, width, before=scale)
+        return self._evaluate(function, X, width, before=scale, in_double=in_double)
 
     def _in_units_of_X(self, function, Z):
         """`_evaluate` for a function that gives rows as the net takes them."""
@@ -222,21 +258,24 @@ class Evaluation(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
 
         return self._evaluate(function, Z, after=unscale)
 
-    def _evaluate(self, function, x, width=1, before=None, after=None):
+    def _evaluate(self, function, x, width=1, before=None, after=None, in_double=False):
         """``function(module, x)``, a tensor or a dict of tensors, for chunks of x whose rows take `width` numbers.
 
-        `before` and `after`, functions of arrays, are applied to what goes into it and comes out of it.
+        `before` and `after`, functions of arrays, are applied to what goes into it and comes out of it. With
+        `in_double` the function is computed in float64, whatever x is in.
         """
         one_thread_after_fork()
         device = self.device_
         # In float32 a row's last digits depend on the rows that share a matrix product with it.
         dtype_out = data.float_dtype(x)
-        dtype = torch.float32 if dtype_out is np.float32 or device.type == "mps" else torch.float64
+        is_single = dtype_out is np.float32 and not in_double
+        dtype = torch.float32 if is_single or device.type == "mps" else torch.float64
         module = self.net_.module_in(dtype)
         out = {}
         width = max(width, x.shape[1], self.n_features_in_, *self._spec["hidden_layer_sizes"])
         at_once = max(1, data.CHUNK // width)
-        with torch.inference_mode():
+        # Tensors of inference mode have no derivatives, which a function may need of itself.
+        with torch.inference_mode(False), torch.no_grad():
             for start in range(0, len(x), at_once):  # `chunks` takes as long as a row does
                 rows = slice(start, start + at_once)
                 # A copy may be written to and has no negative strides, as torch likes it.

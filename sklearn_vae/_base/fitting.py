@@ -100,7 +100,7 @@ class Fitting:
         """Train for one epoch on a block of data, from where the last call left off.
 
         Training starts at the linear model of the first block, of at least two samples. Each time
-        that the rows seen have doubled, the linear model of all of them competes with the net on the
+        that the rows seen have grown by a quarter, the linear model of all of them competes with the net on the
         block that comes, which is new to both, and training starts anew from there if it does better.
         Of the rows no more than mean, covariance and range are kept, for up to 1,000 features. Blocks
         should be shuffled all the same: in sorted order they train badly.
@@ -146,7 +146,7 @@ class Fitting:
         moments = before.with_rows(X)
         # A column that was constant so far is not in the net.
         is_new = ((moments.highest > moments.lowest) & (self.scale_ == 0)).any()
-        if moments.n < 2 * looked_at and not is_new:
+        if moments.n < stream.GROWTH * looked_at and not is_new:
             return moments, looked_at, None
         known = moments if is_new else before
         mean, scale = stream.scale_from(spec, known)

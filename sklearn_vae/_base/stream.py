@@ -3,10 +3,10 @@
 The first block may be small, or off centre, and has no rows held out. So the noise of its linear model is
 that of errors on rows that the model has not seen: one of the first half of the block, on the second.
 
-Of the rows that come `Moments` are kept, and no row. Each time that the rows seen have doubled, the linear
+Of the rows that come `Moments` are kept, and no row. Each time that the rows seen have grown by a quarter, the linear
 model of all rows before the block competes with the net on the block, which is new to both; where it does
 better, training starts anew from there, with the centre and scale of all rows. So a stream is not worse off
-for its first block, and log2(n) looks do not cost much. With more than 1,000 features training goes on from
+for its first block, and the looks do not cost much: there are 62 in a million rows. With more than 1,000 features training goes on from
 the first block.
 """
 
@@ -18,6 +18,8 @@ from ..likelihoods import LIKELIHOODS
 from ..training import resolve_device
 from .data import centre_and_scale_from, rows_for_net
 from .net import build_net, starting_points
+
+GROWTH = 1.25  # of the rows seen, from one look to the next
 
 
 def begins(spec, X):

@@ -1,0 +1,159 @@
+r"""The log-likelihood of a row by importance sampling, from a proposal made for the row.
+
+For draws z_k of a proposal r,
+
+    log p(x) = log E_r[p(x | z) p(z) / r(z)]  ~  log 1/K sum_k p(x | z_k) p(z_k) / r(z_k),
+
+whose expectation is at most log p(x) for any r (Burda et al. 2016). It is exact with a single draw if r
+is the true posterior, and as bad as can be if r is much narrower: then no draw falls where most of the
+integral is. The encoder's q(z | x) may be so, since training only asks it to lie inside the true
+posterior. So r is Laplace's approximation of the posterior (Tierney & Kadane 1986): from the encoder's
+mean Newton steps go to the mode of log p(x | z) + log p(z), and with H minus its Hessian there
+
+    r(z) = N(mode, H^-1),   the eigenvalues of H at least 1: no x says less of z than the prior.
+
+In a linear model that is the true posterior. The effective sample size of the weights w_k,
+
+    (sum_k w_k)^2 / sum_k w_k^2  <= K,
+
+tells how far an estimate can be trusted. Where it is below K / 2 the row gets more Newton steps and as many
+draws of q beside those of r, all weighed by the density of their mixture (Veach & Guibas 1995).
+"""
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.func import jacfwd, jacrev, vmap
+
+from .module import VAE
+from .posteriors import Posterior
+
+STEPS, MORE_STEPS = 1, 3  # of Newton's method, for every row and for those that need more
+ENOUGH = 0.5  # effective draws, as a share of all
+UNTRUSTED = 5.0  # effective draws, below which an estimate says little
+
+
+class Estimate(NamedTuple):
+    """Of each row.
+
+    Attributes
+    ----------
+    log_prob : Tensor of shape (n,)
+        Nats.
+    effective_draws : Tensor of shape (n,)
+    """
+
+    log_prob: Tensor
+    effective_draws: Tensor
+
+
+class Laplace(NamedTuple):
+    """N(mode, H^-1) for each of n rows, H = V diag(precision) V^T.
+
+    Attributes
+    ----------
+    mode, precision : Tensor of shape (n, d)
+    vectors : Tensor of shape (n, d, d)
+        V.
+    """
+
+    mode: Tensor
+    precision: Tensor
+    vectors: Tensor
+
+    def rsample(self, eps: Tensor) -> Tensor:
+        """Draws (K, n, d) by standard normal deviates eps (K, 1, d)."""
+        scaled = eps / self.precision.sqrt()
+        return self.mode + torch.einsum("nij,knj->kni", self.vectors, scaled)
+
+    def log_prob(self, z: Tensor) -> Tensor:
+        """Of z (K, n, d), in nats, (K, n)."""
+        along = torch.einsum("nji,knj->kni", self.vectors, z - self.mode)
+        log_det = self.precision.log().sum(-1)
+        squares = (along.square() * self.precision).sum(-1)
+        return 0.5 * (log_det - squares - z.shape[-1] * math.log(2 * math.pi))
+
+    def of(self, rows: Tensor) -> "Laplace":
+        """Those of some rows."""
+        return Laplace(*(part[rows] for part in self))
+
+
+def log_joint(module: VAE, z: Tensor, x: Tensor) -> Tensor:
+    """Log p(x | z) + log p(z) for z (..., n, d) and x (n, n_features), in nats, (..., n)."""
+    constant = z.shape[-1] * math.log(2 * math.pi)
+    return module.decode(z).log_prob(x) - 0.5 * (z.square().sum(-1) + constant)
+
+
+def laplace(module: VAE, x: Tensor, z: Tensor, steps: int) -> Laplace:
+    """Newton steps from z (n, d) to the mode for x (n, n_features), and the curvature on the way's end.
+
+    A step that lowers the density is not taken.
+    """
+
+    def of_one(z: Tensor, x: Tensor) -> Tensor:
+        return log_joint(module, z[None], x[None])[0]
+
+    def gradient_twice(z: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
+        gradient = jacrev(of_one)(z, x)
+        return gradient, gradient
+
+    for _ in range(steps):
+        hessian, gradient = vmap(jacfwd(gradient_twice, has_aux=True))(z, x)
+        # Of a row so far out that squares overflow nothing is known.
+        known = torch.isfinite(hessian).all(-1).all(-1)[:, None, None]
+        values, vectors = torch.linalg.eigh(torch.where(known, -hessian, torch.eye(z.shape[1]).to(z)))
+        precision = values.clamp(min=1)
+        along = (vectors.mT @ gradient[..., None])[..., 0] / precision
+        moved = z + (vectors @ along[..., None])[..., 0]
+        is_higher = log_joint(module, moved, x) >= log_joint(module, z, x)
+        z = torch.where(is_higher[:, None], moved, z)
+    return Laplace(z, precision, vectors)
+
+
+def log_likelihood(module: VAE, x: Tensor, eps: Tensor) -> Estimate:
+    """Log p(x) of each row.
+
+    Parameters
+    ----------
+    module : VAE
+    x : Tensor of shape (n, n_features)
+    eps : Tensor of shape (K, 1, d)
+        Standard normal deviates, the same for every row.
+
+    Returns
+    -------
+    Estimate
+    """
+    q = module.encode(x)
+    try:
+        r = laplace(module, x, q.mean, STEPS)
+    except (RuntimeError, NotImplementedError):
+        # A network or likelihood that has no second derivatives.
+        z = q.rsample(eps)
+        return _estimate(log_joint(module, z, x) - q.log_prob(z))
+    z = r.rsample(eps)
+    estimate = _estimate(log_joint(module, z, x) - r.log_prob(z))
+    poor = torch.nonzero(~(estimate.effective_draws >= ENOUGH * len(eps)))[:, 0]
+    if not len(poor):
+        return estimate
+    better = _by_mixture(module, x[poor], r.of(poor).mode, module.encode(x[poor]), eps)
+    for before, after in zip(estimate, better, strict=True):
+        before[poor] = after
+    return estimate
+
+
+def _by_mixture(module: VAE, x: Tensor, z: Tensor, q: Posterior, eps: Tensor) -> Estimate:
+    """With draws of q and of a Laplace approximation that starts from z."""
+    r = laplace(module, x, z, MORE_STEPS)
+    z = torch.cat([r.rsample(eps), q.rsample(eps)])
+    mixture = torch.logaddexp(r.log_prob(z), q.log_prob(z)) - math.log(2)
+    return _estimate(log_joint(module, z, x) - mixture)
+
+
+def _estimate(log_weights: Tensor) -> Estimate:
+    """From the logarithms of the weights, (K, n)."""
+    total = torch.logsumexp(log_weights, 0)
+    effective = torch.exp(2 * total - torch.logsumexp(2 * log_weights, 0))
+    return Estimate(total - math.log(len(log_weights)), effective)
