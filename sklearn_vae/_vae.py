@@ -219,7 +219,7 @@ class VAETransformer(BaseVAE):
         log p(x) >= E_q[log p(x | z)] - KL(q(z | x) || p(z)),
 
     in nats per sample, every constant kept. `transform` gives mu, `inverse_transform` the mean of
-    p(x | z), `score` a bound on log p(x) that can be compared with ``PCA.score``.
+    p(x | z), `score` an estimate of log p(x) that can be compared with ``PCA.score``.
 
     Read more in the :ref:`User Guide <user_guide>`.
 

@@ -3,11 +3,11 @@
 The first block may be small, or off centre, and has no rows held out. So the noise of its linear model is
 that of errors on rows that the model has not seen: one of the first half of the block, on the second.
 
-Of the rows that come `Moments` are kept, and no row. Each time that the rows seen have grown by a quarter, the linear
-model of all rows before the block competes with the net on the block, which is new to both; where it does
-better, training starts anew from there, with the centre and scale of all rows. So a stream is not worse off
-for its first block, and the looks do not cost much: there are 62 in a million rows. With more than 1,000 features training goes on from
-the first block.
+Of the rows that come `Moments` are kept, and no row. Each time that the rows seen have grown by a quarter,
+the linear model of all rows before the block competes with the net on the block, which is new to both; where
+it does better, training starts anew from there, with the centre and scale of all rows. So a stream is not
+worse off for its first block, and the looks do not cost much: there are 62 in a million rows. With more than
+1,000 features training goes on from the first block.
 """
 
 import numpy as np
