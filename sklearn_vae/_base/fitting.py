@@ -203,7 +203,7 @@ class Fitting:
         labels, early_stopping = groups, self.early_stopping
         if groups is None and early_stopping:
             labels = splitting.copies(X)
-            if early_stopping == "auto" and labels is not None and labels.max() < splitting.FEWEST_DISTINCT:
+            if early_stopping == "auto" and labels is not None and labels.max() + 1 < splitting.FEWEST_DISTINCT:
                 early_stopping = False
         how = early_stopping, self.validation_fraction, seed
         rows = splitting.split(len(X), *how, labels)
@@ -336,7 +336,7 @@ class Fitting:
                 f"tell nothing of a sample. Lower beta (now {self.beta}), raise free_bits or kl_warmup, train longer, "
                 "or ask for fewer components; kl_per_component_ says what each of them tells.",
                 UserWarning,
-                stacklevel=3,
+                stacklevel=4,
             )
 
     def _warn_of_no_upper_bound(self):
@@ -350,7 +350,7 @@ class Fitting:
                 "nothing. The score tells nothing of other data. Ask for fewer components, give more rows, leave out "
                 "columns that follow from others, or fix noise_variance.",
                 UserWarning,
-                stacklevel=3,
+                stacklevel=4,
             )
 
     def _check_parameters(self):

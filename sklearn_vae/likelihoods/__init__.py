@@ -1,0 +1,51 @@
+r"""The likelihood p(x | z): what a decoder's numbers mean, in nats.
+
+A likelihood is a module that turns the decoder's numbers into a `torch.distributions.Distribution`
+over rows, features independent given z; it may own learned noise. Its mean is what ``inverse_transform`` gives, its
+draws are what ``sample`` gives, its log-probability is the reconstruction term of the bound, with
+every constant kept.
+
+    family                x in           the decoder's numbers
+    Gaussian              R              mean
+    HeteroscedasticGaussian  R           mean, log variance
+    Bernoulli             {0, 1}         logit
+    ContinuousBernoulli   [0, 1]         logit
+    Poisson               0, 1, 2, ...   log rate
+    NegativeBinomial      0, 1, 2, ...   log mean; a dispersion per feature is learned
+
+The noise sigma^2 of the Gaussian is one fixed number, one learned number ("shared": the noise of
+probabilistic PCA), one learned number per feature ("per_feature": that of factor analysis), each of
+them times a power of the distance of z from the centre if the data ask for it; or any function of z
+("heteroscedastic"). It decides the balance between reconstruction and KL: a squared
+error alone is sigma^2 = 1/2.
+
+For values strictly between 0 and 1 the Bernoulli expression is a cross-entropy and not a density:
+such a score can be compared with other Bernoulli scores only.
+"""
+
+from .base import LOG_LIMIT, Likelihood, log_distance
+from .binary import Bernoulli, ContinuousBernoulli
+from .counts import Count, NegativeBinomial, Poisson
+from .gaussian import Gaussian, HeteroscedasticGaussian
+
+__all__ = [
+    "LIKELIHOODS",
+    "LOG_LIMIT",
+    "Bernoulli",
+    "ContinuousBernoulli",
+    "Count",
+    "Gaussian",
+    "HeteroscedasticGaussian",
+    "Likelihood",
+    "NegativeBinomial",
+    "Poisson",
+    "log_distance",
+]
+
+LIKELIHOODS = {
+    "gaussian": Gaussian,
+    "bernoulli": Bernoulli,
+    "continuous_bernoulli": ContinuousBernoulli,
+    "poisson": Poisson,
+    "negative_binomial": NegativeBinomial,
+}

@@ -1,0 +1,74 @@
+"""The likelihoods of counts."""
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.distributions import NegativeBinomial as NegativeBinomialDistribution
+from torch.distributions import Poisson as PoissonDistribution
+
+from .base import LOG_LIMIT, Likelihood, bounded, by_row, float32, unbounded
+
+
+class Count(Likelihood):
+    """Base of the likelihoods of counts: the decoder gives the log of the mean, the encoder sees log(1 + x)."""
+
+    support = "the counts 0, 1, 2, ..."
+    remedy = "round it, or use likelihood='gaussian' for values that are not counts"
+
+    @staticmethod
+    def supports(X):
+        return (X >= 0) & (np.floor(X) == X)
+
+    def encode(self, x):
+        return torch.log1p(x)
+
+    def of_mean(self, mean):
+        return unbounded(torch.log(mean.clamp(min=0.01)))
+
+    def start(self, model):
+        log_mean = unbounded(float32(model.offset))
+        # Where the logarithm is bounded its slope is a little below 1.
+        slope = 1 - torch.tanh(log_mean / LOG_LIMIT).square()
+        return float32(model.loadings) / slope[:, None], log_mean
+
+
+class Poisson(Count):
+    """Counts whose variance is their mean; the decoder gives the log of the rate, bounded within +-30."""
+
+    def forward(self, numbers, z=None):
+        return by_row(PoissonDistribution(torch.exp(bounded(numbers)), validate_args=False))
+
+    def draw(self, p, rng):
+        return rng.poisson(p.mean.double().cpu().numpy()).astype(float)
+
+
+class NegativeBinomial(Count):
+    r"""Counts of variance mean + alpha mean^2, with a learned dispersion alpha per feature.
+
+    The decoder gives the log of the mean, bounded within +-30. It is a Poisson whose rate is drawn
+    from a gamma distribution of shape 1 / alpha and the given mean; alpha -> 0 is the Poisson.
+    """
+
+    def __init__(self, n_features: int):
+        super().__init__(n_features)
+        self.log_dispersion = nn.Parameter(torch.zeros(n_features))
+
+    @property
+    def dispersion(self) -> Tensor:
+        """Alpha, of shape (n_features,)."""
+        return torch.exp(bounded(self.log_dispersion))
+
+    @torch.no_grad()
+    def start(self, model):
+        self.log_dispersion.copy_(unbounded(torch.log(float32(model.dispersion))))
+        return super().start(model)
+
+    def forward(self, numbers, z=None):
+        log_dispersion = bounded(self.log_dispersion)
+        logits = bounded(numbers) + log_dispersion
+        return by_row(NegativeBinomialDistribution(torch.exp(-log_dispersion), logits=logits, validate_args=False))
+
+    def draw(self, p, rng):
+        mean = p.mean.double().cpu().numpy()
+        shape = p.base_dist.total_count.double().cpu().numpy()
+        return rng.poisson(rng.gamma(shape, mean / shape)).astype(float)
