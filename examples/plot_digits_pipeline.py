@@ -3,7 +3,8 @@
 Digits in a pipeline
 ====================
 
-scikit-learn's 8 x 8 digits, reduced to eight components in a pipeline that ends in a classifier; beside PCA.
+scikit-learn's 8 x 8 digits, reduced to eight components in a pipeline that ends in a classifier;
+beside PCA.
 """
 
 # %%
@@ -22,7 +23,8 @@ X, y = load_digits(return_X_y=True)
 X_train, X_test, y_train, y_test = train_test_split(X, y, random_state=0, stratify=y)
 
 # %%
-# The same pipeline with each reducer: accuracy of the classifier, and held-out log-likelihood of the reducer in nats.
+# The same pipeline with each reducer: accuracy of the classifier, and held-out log-likelihood of
+# the reducer in nats.
 
 pipelines = {}
 for name, reducer in {
@@ -30,7 +32,11 @@ for name, reducer in {
     "VAE": VAETransformer(8, random_state=0),
     "ρ-VAE": RhoVAETransformer(8, random_state=0),
 }.items():
-    steps = [("scale", StandardScaler()), ("reduce", reducer), ("classify", LogisticRegression(max_iter=2000))]
+    steps = [
+        ("scale", StandardScaler()),
+        ("reduce", reducer),
+        ("classify", LogisticRegression(max_iter=2000)),
+    ]
     pipelines[name] = Pipeline(steps).fit(X_train, y_train)
     accuracy = pipelines[name].score(X_test, y_test)
     log_likelihood = pipelines[name][:-1].score(X_test)

@@ -3,8 +3,8 @@
 How many components, and how much KL weight
 ===========================================
 
-``GridSearchCV`` over ``n_components`` and ``beta``. Without a ``scoring`` it maximises the estimator's own score, the
-held-out log-likelihood in nats.
+``GridSearchCV`` over ``n_components`` and ``beta``. Without a ``scoring`` it maximises the
+estimator's own score, the held-out log-likelihood in nats.
 """
 
 # %%
@@ -34,6 +34,13 @@ ax.set_yticks(range(4), grid["beta"])
 ax.set(xlabel="n_components", ylabel="beta", title="held-out log-likelihood, nats per sample")
 middle = (table.max() + table.min()) / 2
 for (row, column), value in np.ndenumerate(table):
-    ax.text(column, row, f"{value:.2f}", ha="center", va="center", color="black" if value > middle else "white")
+    ax.text(
+        column,
+        row,
+        f"{value:.2f}",
+        ha="center",
+        va="center",
+        color="black" if value > middle else "white",
+    )
 fig.colorbar(shown, ax=ax)
 plt.show()

@@ -3,9 +3,9 @@
 A pipeline that ends in a regressor
 ===================================
 
-The points (x, y) with target sin(x + y), where x and y are not seen themselves but through ten noisy columns. The
-autoencoder finds the two numbers behind the columns and a regressor takes it from there, in one pipeline, beside the
-same with PCA.
+The points (x, y) with target sin(x + y), where x and y are not seen themselves but through ten
+noisy columns. The autoencoder finds the two numbers behind the columns and a regressor takes it
+from there, in one pipeline, beside the same with PCA.
 """
 
 # %%

@@ -3,8 +3,9 @@
 A curved surface reduced to two components
 ==========================================
 
-The points (x, y, sin(x + y)) lie on a surface of two dimensions in three. No plane comes close to it, so PCA with two
-components has to flatten it. A variational autoencoder with two components bends to it, and what it samples lies on it.
+The points (x, y, sin(x + y)) lie on a surface of two dimensions in three. No plane comes close to
+it, so PCA with two components has to flatten it. A variational autoencoder with two components
+bends to it, and what it samples lies on it.
 """
 
 # %%
@@ -48,7 +49,15 @@ fig = plt.figure(figsize=(10, 8.5), layout="constrained")
 for position, (title, (points, colour)) in enumerate(panels.items(), start=1):
     ax = fig.add_subplot(2, 2, position, projection="3d")
     ax.scatter(*points.T, c=colour, cmap="viridis", s=4, vmin=-1, vmax=1)
-    ax.set(xlim=(-4, 4), ylim=(-4, 4), zlim=(-1.5, 1.5), xlabel="x", ylabel="y", zlabel="z", title=title)
+    ax.set(
+        xlim=(-4, 4),
+        ylim=(-4, 4),
+        zlim=(-1.5, 1.5),
+        xlabel="x",
+        ylabel="y",
+        zlabel="z",
+        title=title,
+    )
     ax.view_init(elev=28, azim=-60)
 plt.show()
 

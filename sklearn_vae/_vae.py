@@ -36,9 +36,10 @@ PARAMETERS = """
 
     noise_growth : float or "auto", default="auto"
         How the noise of the Gaussian likelihood grows with the distance of z from the centre: its
-        variance is `noise_variance` times ``((1 + |z|^2 / d) / 2)^noise_growth``. 0 for the same noise
-        everywhere; "auto" to measure it on the held-out rows when training ends, where the noise
-        is learned and there are hidden layers, and 0 where not. Not for "heteroscedastic" noise.
+        variance is `noise_variance` times ``((1 + |z|^2 / d) / 2)^noise_growth``. 0 for the same
+        noise everywhere; "auto" to measure it on the held-out rows when training ends, where the
+        noise is learned and there are hidden layers, and 0 where not. Not for "heteroscedastic"
+        noise.
 
     covariance_type : {covariance_types}, default="{covariance_type}"
         {covariance_doc}
@@ -75,11 +76,12 @@ PARAMETERS = """
 
     standardize : bool or "auto", default="auto"
         How features are centred and scaled inside, where the likelihood allows it (Gaussian). True
-        divides each by its own standard deviation, as columns in different units need it. "auto" does
-        the same, unless the columns share a unit, as pixels, bands and channels do: then all are
-        divided by one number, and their relative sizes stay, as in PCA. Columns are taken to share a
-        unit if none has a range over five times the median range and at most a tenth of them have one
-        below a twentieth of it. False leaves them as they are. What goes in and comes out stays in X's units.
+        divides each by its own standard deviation, as columns in different units need it. "auto"
+        does the same, unless the columns share a unit, as pixels, bands and channels do: then all
+        are divided by one number, and their relative sizes stay, as in PCA. Columns are taken to
+        share a unit if none has a range over five times the median range and at most a tenth of
+        them have one below a twentieth of it. False leaves them as they are. What goes in and comes
+        out stays in X's units.
 
     learning_rate_init : float, default=3e-3
         Learning rate of AdamW.
@@ -104,9 +106,9 @@ PARAMETERS = """
         Whether a part of the data is held out, whose loss then decides when to stop and which
         weights to keep; "auto" if there are 20 samples or more. Copies of a row stay together; for
         other rows that belong together see `groups` in `fit`. A splitter of scikit-learn, such as
-        ``GroupShuffleSplit()`` or ``TimeSeriesSplit()``, holds out the rows of its last split. Of up to
-        10,000, all rows are used in the end: the net is trained anew over them, as long as was found
-        best. If no row is held out, the rows trained on decide which weights to keep.
+        ``GroupShuffleSplit()`` or ``TimeSeriesSplit()``, holds out the rows of its last split. Of
+        up to 10,000, all rows are used in the end: the net is trained anew over them, as long as
+        was found best. If no row is held out, the rows trained on decide which weights to keep.
 
     validation_fraction : float, default=0.1
         The part that is held out. With `early_stopping="auto"` at least 30 samples are, or a
@@ -147,8 +149,8 @@ PARAMETERS = """
 
     noise_reach_ : float
         The value of ``(1 + |z|^2 / d) / 2`` from which on that power is at least 1: that of the
-        farthest row in training (of at most 20,000), or in as many draws from the prior as there are
-        rows. Infinite if `noise_growth` is not measured.
+        farthest row in training (of at most 20,000), or in as many draws from the prior as there
+        are rows. Infinite if `noise_growth` is not measured.
 
     dispersion_ : ndarray of shape (n_features,)
         Dispersion of the negative binomial: the variance is mean + dispersion mean^2.
@@ -181,9 +183,9 @@ PARAMETERS = """
         Epochs run.
 
     mean_, scale_ : ndarray of shape (n_features,)
-        What features are centred and scaled by inside; 0 and 1 where they are not. Constant columns have
-        no density: the Gaussian likelihood leaves them out of the model and gives them back as they
-        are. Their scale is 0 and their mean the constant.
+        What features are centred and scaled by inside; 0 and 1 where they are not. Constant columns
+        have no density: the Gaussian likelihood leaves them out of the model and gives them back as
+        they are. Their scale is 0 and their mean the constant.
 
     device_ : torch.device
         Where the fitted model is.
@@ -197,13 +199,17 @@ PARAMETERS = """
 
 
 def _documented(cls):
-    """Put the shared parameters and attributes where the class's own docstring says ``{shared}``."""
+    """Put the shared parameters and attributes where a class's docstring says ``{shared}``."""
     options = cls._parameter_constraints["covariance_type"][0].options
     shared = PARAMETERS.strip().replace(
         "{covariance_types}", "{" + ", ".join(f'"{name}"' for name in sorted(options)) + "}"
     )
-    shared = shared.replace("{likelihoods}", "{" + ", ".join(f'"{name}"' for name in sorted(LIKELIHOODS)) + "}")
-    shared = shared.replace("{covariance_type}", cls().covariance_type).replace("{covariance_doc}", cls._covariance_doc)
+    shared = shared.replace(
+        "{likelihoods}", "{" + ", ".join(f'"{name}"' for name in sorted(LIKELIHOODS)) + "}"
+    )
+    shared = shared.replace("{covariance_type}", cls().covariance_type).replace(
+        "{covariance_doc}", cls._covariance_doc
+    )
     cls.__doc__ = cls.__doc__.replace("{shared}", shared)
     return cls
 
@@ -233,8 +239,10 @@ class VAETransformer(BaseVAE):
 
     References
     ----------
-    .. [1] Kingma, D. P., and Welling, M. "Auto-Encoding Variational Bayes". ICLR 2014. arXiv:1312.6114.
-    .. [2] Tipping, M. E., and Bishop, C. M. "Probabilistic principal component analysis". JRSS B, 1999.
+    .. [1] Kingma, D. P., and Welling, M. "Auto-Encoding Variational Bayes". ICLR 2014.
+       arXiv:1312.6114.
+    .. [2] Tipping, M. E., and Bishop, C. M. "Probabilistic principal component analysis". JRSS B,
+       1999.
 
     Examples
     --------
@@ -247,7 +255,8 @@ class VAETransformer(BaseVAE):
     """
 
     _covariance_doc = (
-        'Shape of the posterior covariance: "diag" has a variance per component, "spherical" one for all, "full" any\n'
+        'Shape of the posterior covariance: "diag" has a variance per component, "spherical" '
+        'one for all, "full" any\n'
         "        covariance."
     )
     _parameter_constraints = {
@@ -277,9 +286,10 @@ class RhoVAETransformer(BaseVAE):
 
     References
     ----------
-    .. [1] Ferdowsi, S., Diephuis, M., Rezaeifar, S., and Voloshynovskiy, S. "rho-VAE: Autoregressive
-       parametrization of the VAE encoder". 2019. arXiv:1909.06236.
-    .. [2] Kingma, D. P., and Welling, M. "Auto-Encoding Variational Bayes". ICLR 2014. arXiv:1312.6114.
+    .. [1] Ferdowsi, S., Diephuis, M., Rezaeifar, S., and Voloshynovskiy, S. "rho-VAE:
+       Autoregressive parametrization of the VAE encoder". 2019. arXiv:1909.06236.
+    .. [2] Kingma, D. P., and Welling, M. "Auto-Encoding Variational Bayes". ICLR 2014.
+       arXiv:1312.6114.
 
     Examples
     --------
@@ -292,10 +302,15 @@ class RhoVAETransformer(BaseVAE):
     """
 
     _covariance_doc = (
-        'Shape of the posterior covariance: "ar1" is ``s rho^|i - j|``; "scaled_ar1" has a variance per component,\n'
-        "        ``sigma_i sigma_j rho^|i - j|``, and so contains both it and independent components."
+        'Shape of the posterior covariance: "ar1" is ``s rho^|i - j|``; "scaled_ar1" has a '
+        "variance per component,\n"
+        "        ``sigma_i sigma_j rho^|i - j|``, and so contains both it and independent "
+        "components."
     )
-    _parameter_constraints = {**BaseVAE._parameter_constraints, "covariance_type": [StrOptions({"ar1", "scaled_ar1"})]}
+    _parameter_constraints = {
+        **BaseVAE._parameter_constraints,
+        "covariance_type": [StrOptions({"ar1", "scaled_ar1"})],
+    }
 
     def __init__(
         self,

@@ -4,11 +4,12 @@ For draws z_k of a proposal r,
 
     log p(x) = log E_r[p(x | z) p(z) / r(z)]  ~  log 1/K sum_k p(x | z_k) p(z_k) / r(z_k),
 
-whose expectation is at most log p(x) for any r (Burda et al. 2016). It is exact with a single draw if r
-is the true posterior, and as bad as can be if r is much narrower: then no draw falls where most of the
-integral is. The encoder's q(z | x) may be so, since training only asks it to lie inside the true
-posterior. So r is Laplace's approximation of the posterior (Tierney & Kadane 1986): from the encoder's
-mean Newton steps go to the mode of log p(x | z) + log p(z), and with H minus its Hessian there
+whose expectation is at most log p(x) for any r (Burda et al. 2016). It is exact with a single draw
+if r is the true posterior, and as bad as can be if r is much narrower: then no draw falls where
+most of the integral is. The encoder's q(z | x) may be so, since training only asks it to lie inside
+the true posterior. So r is Laplace's approximation of the posterior (Tierney & Kadane 1986): from
+the encoder's mean Newton steps go to the mode of log p(x | z) + log p(z), and with H minus its
+Hessian there
 
     r(z) = N(mode, H^-1),   the eigenvalues of H at least 1: no x says less of z than the prior.
 
@@ -16,8 +17,9 @@ In a linear model that is the true posterior. The effective sample size of the w
 
     (sum_k w_k)^2 / sum_k w_k^2  <= K,
 
-tells how far an estimate can be trusted. Where it is below K / 2 the row gets more Newton steps and as many
-draws of q beside those of r, all weighed by the density of their mixture (Veach & Guibas 1995).
+tells how far an estimate can be trusted. Where it is below K / 2 the row gets more Newton steps and
+as many draws of q beside those of r, all weighed by the density of their mixture (Veach & Guibas
+1995).
 """
 
 import math
@@ -87,7 +89,7 @@ def log_joint(module: VAE, z: Tensor, x: Tensor) -> Tensor:
 
 
 def laplace(module: VAE, x: Tensor, z: Tensor, steps: int) -> Laplace:
-    """Newton steps from z (n, d) to the mode for x (n, n_features), and the curvature on the way's end.
+    """Newton steps from z (n, d) to the mode for x (n, n_features), and the curvature at their end.
 
     A step that lowers the density is not taken.
     """
@@ -103,7 +105,9 @@ def laplace(module: VAE, x: Tensor, z: Tensor, steps: int) -> Laplace:
         hessian, gradient = vmap(jacfwd(gradient_twice, has_aux=True))(z, x)
         # Of a row so far out that squares overflow nothing is known.
         known = torch.isfinite(hessian).all(-1).all(-1)[:, None, None]
-        values, vectors = torch.linalg.eigh(torch.where(known, -hessian, torch.eye(z.shape[1]).to(z)))
+        values, vectors = torch.linalg.eigh(
+            torch.where(known, -hessian, torch.eye(z.shape[1]).to(z))
+        )
         precision = values.clamp(min=1)
         along = (vectors.mT @ gradient[..., None])[..., 0] / precision
         moved = z + (vectors @ along[..., None])[..., 0]

@@ -65,7 +65,9 @@ class VAE(nn.Module):
 
     def encode(self, x: Tensor) -> Posterior:
         """q(z | x) for x of shape (n, n_features)."""
-        numbers = self.encoder(self.likelihood.encode(x)).to(x.dtype)  # which mixed precision has made narrower
+        numbers = self.encoder(self.likelihood.encode(x)).to(
+            x.dtype
+        )  # which mixed precision has made narrower
         return self.posterior(numbers, self.n_components)
 
     def decode(self, z: Tensor) -> Distribution:
@@ -78,7 +80,10 @@ class VAE(nn.Module):
         return self.decode(self.encode(x).mean).mean
 
     def forward(self, x: Tensor, eps: Tensor) -> VAEOutput:
-        """Everything an objective needs, for deviates eps of shape (n_draws, n or 1, d) or (n or 1, d)."""
+        """Everything an objective needs, for deviates eps.
+
+        Their shape is (n_draws, n or 1, d) or (n or 1, d).
+        """
         q = self.encode(x)
         z = q.rsample(eps)
         return VAEOutput(q, z, self.decode(z))

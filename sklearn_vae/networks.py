@@ -5,14 +5,15 @@ to the numbers of a likelihood. Beside either runs a linear path:
 
     y = A x + c + g * net(x)
 
-`LinearPath` puts it around any network, made by a factory ``f(n_in, n_out) -> nn.Module``. With A and c
-those of probabilistic PCA or factor analysis and g = 0 the autoencoder is that model, so that training
-starts there and not far below (`start_linear`). `MLP` is the network that the estimators use by default,
+`LinearPath` puts it around any network, made by a factory ``f(n_in, n_out) -> nn.Module``. With A
+and c those of probabilistic PCA or factor analysis and g = 0 the autoencoder is that model, so that
+training starts there and not far below (`start_linear`). `MLP` is the network that the estimators
+use by default,
 
     net = linear, activation, linear, ..., activation, linear
 
-whose last layer starts at 0 in the place of g. With no hidden layer only the linear path is left, and the
-autoencoder of two such networks is probabilistic PCA or factor analysis.
+whose last layer starts at 0 in the place of g. With no hidden layer only the linear path is left,
+and the autoencoder of two such networks is probabilistic PCA or factor analysis.
 """
 
 from collections.abc import Callable, Sequence

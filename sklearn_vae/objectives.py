@@ -8,15 +8,16 @@ changes nothing.
     ELBO(x) = E_q[log p(x | z)] - beta KL(q(z | x) || p(z)) <= log p(x)     for beta = 1
 
 with the expectation over the K draws z_1, ..., z_K in ``z`` and the KL in closed form. `beta` is
-that of the beta-VAE (Higgins et al. 2017); beta = 0 is a plain autoencoder. Free bits (Kingma et al.
-2016) put sum_j max(lambda, mean of KL_j over the batch) in the place of the KL, with the exact
+that of the beta-VAE (Higgins et al. 2017); beta = 0 is a plain autoencoder. Free bits (Kingma et
+al. 2016) put sum_j max(lambda, mean of KL_j over the batch) in the place of the KL, with the exact
 KL_j of the chain rule over components.
 
     IWAE(x) = log 1/K sum_k p(x | z_k) p(z_k) / q(z_k | x) <= log p(x)
 
 (Burda et al. 2016) is the ELBO in mean at K = 1 and log p(x) as K grows.
 
-    InfoVAE(x) = E_q[log p(x | z)] - (1 - alpha) beta KL(q(z | x) || p(z)) - (alpha + lambda - 1) MMD^2(q(z), p(z))
+    InfoVAE(x) = E_q[log p(x | z)] - (1 - alpha) beta KL(q(z | x) || p(z))
+                 - (alpha + lambda - 1) MMD^2(q(z), p(z))
 
 (Zhao et al. 2017) adds the maximum mean discrepancy between the z of the batch and the prior, with
 the inverse multiquadratic kernel k(a, b) = C / (C + ||a - b||^2), C = 2 d, the prior represented by
@@ -32,8 +33,13 @@ from .module import VAEOutput
 
 
 def fixed_deviates(n_draws: int, n_components: int) -> Tensor:
-    """Standard normal deviates of shape (n_draws, 1, n_components): a scrambled Sobol sequence, always the same."""
-    uniform = torch.quasirandom.SobolEngine(n_components, scramble=True, seed=0).draw(n_draws, dtype=torch.float64)
+    """Standard normal deviates of shape (n_draws, 1, n_components).
+
+    A scrambled Sobol sequence, always the same.
+    """
+    uniform = torch.quasirandom.SobolEngine(n_components, scramble=True, seed=0).draw(
+        n_draws, dtype=torch.float64
+    )
     tiny = torch.finfo(torch.float64).eps
     return torch.special.ndtri(uniform.clamp(tiny, 1 - tiny))[:, None]
 
@@ -81,7 +87,9 @@ class ELBO(nn.Module):
             return output.q.kl()
         per_component = output.q.kl_per_component()
         free = per_component.mean(0) <= self.free_bits
-        return torch.where(free, torch.full_like(per_component, self.free_bits), per_component).sum(-1)
+        return torch.where(free, torch.full_like(per_component, self.free_bits), per_component).sum(
+            -1
+        )
 
     def forward(self, output: VAEOutput, x: Tensor) -> Tensor:
         """Nats per sample, of shape (n,)."""
@@ -109,7 +117,13 @@ class InfoVAE(ELBO):
 
     N_PRIOR = 256
 
-    def __init__(self, beta: float = 1.0, free_bits: float = 0.0, info_alpha: float = 0.0, info_lambda: float = 1.0):
+    def __init__(
+        self,
+        beta: float = 1.0,
+        free_bits: float = 0.0,
+        info_alpha: float = 0.0,
+        info_lambda: float = 1.0,
+    ):
         super().__init__(beta, free_bits)
         self.info_alpha = info_alpha
         self.info_lambda = info_lambda

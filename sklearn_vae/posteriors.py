@@ -17,10 +17,10 @@ and, since L is triangular, the exact chain rule over components,
 
     KL_j = 1/2 (mu_j^2 + (L L^T)_jj - log L_jj^2 - 1),      KL = sum_j KL_j,      KL_j >= 0.
 
-The encoder gives a posterior its numbers: first mu, then whatever shapes L. A log-variance v that is
-positive becomes 5 (1 - exp(-v / 5)), below 5: no x says less of z than nothing, which is v = 0, and an
-encoder that meets a row far outside of what it was trained on may say e^v = 10^13, at as many nats. Below
-0 it stays as it is, down to -30.
+The encoder gives a posterior its numbers: first mu, then whatever shapes L. A log-variance v that
+is positive becomes 5 (1 - exp(-v / 5)), below 5: no x says less of z than nothing, which is v = 0,
+and an encoder that meets a row far outside of what it was trained on may say e^v = 10^13, at as
+many nats. Below 0 it stays as it is, down to -30.
 
 In every shape below ``n`` is the number of samples, ``d`` of components; leading dimensions
 (the draws) broadcast.
@@ -39,7 +39,10 @@ NARROWEST, WIDEST = -30.0, 5.0  # log-variances
 
 
 def log_variance_from(number: Tensor) -> Tensor:
-    """The log-variance that an encoder means by a number: itself below 0, down to -30; smoothly below 5 above."""
+    """The log-variance that an encoder means by a number.
+
+    Itself below 0, down to -30; smoothly below 5 above.
+    """
     return -celu(-number.clamp(min=NARROWEST), WIDEST)
 
 
@@ -135,7 +138,7 @@ class Posterior:
 
     @classmethod
     def order(cls, told: np.ndarray) -> np.ndarray:
-        """The order that the family lets components take: those that tell most first, as far as it may.
+        """The order that the family lets components take: those that tell most first, if it may.
 
         Parameters
         ----------
@@ -146,7 +149,7 @@ class Posterior:
 
     @classmethod
     def signs(cls, signs: np.ndarray) -> np.ndarray:
-        """The signs (d,) that the family lets components take, as near to those asked for as it may."""
+        """The signs (d,) that the family lets components take, as near as may be to `signs`."""
         return signs
 
     @classmethod
@@ -167,7 +170,10 @@ class Posterior:
         return index, np.concatenate([signs, np.ones(len(index) - d)])
 
     def rsample(self, eps: Tensor) -> Tensor:
-        """Mu + L eps: draws that carry gradients (the reparameterisation of Kingma & Welling 2014)."""
+        """Mu + L eps: draws that carry gradients.
+
+        This is the reparameterisation of Kingma & Welling 2014.
+        """
         return self.mean + self.color(eps.expand(*eps.shape[:-2], *self.mean.shape))
 
     def log_prob(self, z: Tensor) -> Tensor:
@@ -214,13 +220,16 @@ class Diagonal(Posterior):
 
     @staticmethod
     def closest_to(eigenvalues):
-        return np.eye(len(eigenvalues)), number_for(torch.log(torch.from_numpy(eigenvalues))).numpy()
+        return np.eye(len(eigenvalues)), number_for(
+            torch.log(torch.from_numpy(eigenvalues))
+        ).numpy()
 
 
 class Spherical(Diagonal):
     """L = sqrt(s) I: one variance for all components.
 
-    The encoder's numbers: mu (d), log s. Closest to eigenvalues v_j at s = d / sum_j (1 / v_j), in any basis.
+    The encoder's numbers: mu (d), log s. Closest to eigenvalues v_j at s = d / sum_j (1 / v_j), in
+    any basis.
     """
 
     @staticmethod
@@ -236,7 +245,8 @@ class Spherical(Diagonal):
 class Full(Posterior):
     """L lower triangular: any covariance.
 
-    The encoder's numbers: mu (d), log L_jj^2 (d), the d (d - 1) / 2 entries below the diagonal, row by row.
+    The encoder's numbers: mu (d), log L_jj^2 (d), the d (d - 1) / 2 entries below the diagonal, row
+    by row.
     """
 
     @staticmethod
@@ -255,7 +265,11 @@ class Full(Posterior):
 
     def whiten(self, v):
         draws = v.reshape(-1, *self.mean.shape).permute(1, 2, 0)
-        return torch.linalg.solve_triangular(self.factor, draws, upper=False).permute(2, 0, 1).reshape(v.shape)
+        return (
+            torch.linalg.solve_triangular(self.factor, draws, upper=False)
+            .permute(2, 0, 1)
+            .reshape(v.shape)
+        )
 
     @classmethod
     def order(cls, told):
@@ -285,7 +299,8 @@ class Full(Posterior):
 class ScaledAR1(Posterior):
     r"""L = diag(sigma) C(rho): an autoregression over the components, each with its own variance.
 
-    (L L^T)_ij = sigma_i sigma_j rho^|i - j|. The encoder's numbers: mu (d), log sigma^2 (d), r; rho = tanh r.
+    (L L^T)_ij = sigma_i sigma_j rho^|i - j|. The encoder's numbers: mu (d), log sigma^2 (d), r;
+    rho = tanh r.
 
     C eps is the recursion u_1 = eps_1, u_j = rho u_{j-1} + sqrt(1 - rho^2) eps_j. Unrolled, u is
     the sum of rho^k times the innovations shifted by k, and that sum doubles its reach each time
@@ -302,18 +317,26 @@ class ScaledAR1(Posterior):
 
     @classmethod
     def order(cls, told):
-        """As it is or reversed, since only neighbours may stay neighbours: the half that tells more first."""
+        """As it is or reversed, since only neighbours may stay neighbours.
+
+        The half that tells more comes first.
+        """
         order = np.arange(len(told))
         return order if (told * (order - order.mean())).sum() <= 0 else order[::-1].copy()
 
     @classmethod
     def signs(cls, signs):
-        """All alike, the first as asked for: two neighbours of unlike signs would turn the sign of rho."""
+        """All alike, the first as asked for.
+
+        Two neighbours of unlike signs would turn the sign of rho.
+        """
         return np.full_like(signs, signs[0])
 
     def _read(self, others):
         self.rho = torch.tanh(others)
-        self.log_innovation = math.log(2) - others.abs() - softplus(-2 * others.abs())  # log sqrt(1 - rho^2)
+        self.log_innovation = (
+            math.log(2) - others.abs() - softplus(-2 * others.abs())
+        )  # log sqrt(1 - rho^2)
 
     def color(self, eps):
         u = torch.cat([eps[..., :1], torch.exp(self.log_innovation) * eps[..., 1:]], -1)
@@ -331,7 +354,9 @@ class ScaledAR1(Posterior):
     @property
     def log_pivots(self):
         log_variance = self.log_variance.expand_as(self.mean)
-        return torch.cat([log_variance[..., :1], log_variance[..., 1:] + 2 * self.log_innovation], -1)
+        return torch.cat(
+            [log_variance[..., :1], log_variance[..., 1:] + 2 * self.log_innovation], -1
+        )
 
     def own_form(self):
         return {"variance": self.variance, "rho": self.rho}
@@ -378,4 +403,10 @@ class AR1(ScaledAR1):
         return vectors[:, np.argsort(order)], np.append(number_for(torch.log(s)).numpy(), r)
 
 
-POSTERIORS = {"spherical": Spherical, "diag": Diagonal, "full": Full, "ar1": AR1, "scaled_ar1": ScaledAR1}
+POSTERIORS = {
+    "spherical": Spherical,
+    "diag": Diagonal,
+    "full": Full,
+    "ar1": AR1,
+    "scaled_ar1": ScaledAR1,
+}

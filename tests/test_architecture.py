@@ -10,11 +10,22 @@ import pytest
 import sklearn_vae
 
 PACKAGE = Path(sklearn_vae.__file__).parent
-ROOMS = sorted({path.relative_to(PACKAGE).with_suffix("").parts[0] for path in PACKAGE.rglob("*.py")})
+ROOMS = sorted(
+    {path.relative_to(PACKAGE).with_suffix("").parts[0] for path in PACKAGE.rglob("*.py")}
+)
 STAIRCASE = {
     "__init__": {"_vae"},
     "_vae": {"_base", "likelihoods"},
-    "_base": {"selection", "training", "importance", "objectives", "module", "posteriors", "likelihoods", "networks"},
+    "_base": {
+        "selection",
+        "training",
+        "importance",
+        "objectives",
+        "module",
+        "posteriors",
+        "likelihoods",
+        "networks",
+    },
     "selection": {"training", "objectives", "module", "posteriors", "likelihoods", "networks"},
     "training": {"objectives", "module", "posteriors", "likelihoods", "networks"},
     "importance": {"module", "posteriors", "likelihoods", "networks"},
@@ -25,14 +36,20 @@ STAIRCASE = {
     "networks": set(),
     "datasets": set(),
 }
-ONLY_IN = {"skorch": {"training"}, "sklearn": {"selection", "_base", "_vae", "displays", "datasets"}}
+ONLY_IN = {
+    "skorch": {"training"},
+    "sklearn": {"selection", "_base", "_vae", "displays", "datasets"},
+}
 NEVER_IN = {"torch": {"datasets", "displays"}}
 NEVER_AT_MODULE_LEVEL = {"matplotlib", "onnx", "dask", "pandas", "polars"}
 RUN_TIME = {"sklearn", "torch", "skorch", "numpy", "joblib", "scipy"}
 
 
 def imports(room):
-    """Pairs (module, at module level) of one room, a file or a folder: own rooms begin with a dot."""
+    """Pairs (module, at module level) of one room, a file or a folder.
+
+    Own rooms begin with a dot.
+    """
     folder = PACKAGE / room
     files = folder.glob("*.py") if folder.is_dir() else [PACKAGE / f"{room}.py"]
     for tree in (ast.parse(path.read_text()) for path in files):
@@ -40,13 +57,18 @@ def imports(room):
 
 
 def imports_of(tree, outwards):
-    """The same of one file; a relative import of fewer than `outwards` dots stays within the room."""
+    """The same of one file.
+
+    A relative import of fewer than `outwards` dots stays within the room.
+    """
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from ((alias.name, node in tree.body) for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and (node.level == 0 or node.level >= outwards):
             dots = "." * node.level
-            names = [dots + node.module] if node.module else [dots + alias.name for alias in node.names]
+            names = (
+                [dots + node.module] if node.module else [dots + alias.name for alias in node.names]
+            )
             yield from ((name, node in tree.body) for name in names)
         elif isinstance(node, ast.Call) and getattr(node.func, "id", "") == "import_module":
             yield node.args[0].value, False
@@ -54,7 +76,11 @@ def imports_of(tree, outwards):
 
 @pytest.mark.parametrize("room", ROOMS)
 def test_every_import_goes_down(room):
-    own = {name.lstrip(".").split(".")[0] for name, _ in imports(room) if name.startswith((".", "sklearn_vae"))}
+    own = {
+        name.lstrip(".").split(".")[0]
+        for name, _ in imports(room)
+        if name.startswith((".", "sklearn_vae"))
+    }
     assert own <= STAIRCASE[room]
 
 
@@ -70,7 +96,9 @@ def test_libraries_stay_in_their_rooms(room):
 @pytest.mark.parametrize("room", ROOMS)
 def test_nothing_else_is_needed_at_run_time(room):
     known = RUN_TIME | set(sys.stdlib_module_names)
-    assert {name.split(".")[0] for name, top in imports(room) if top and not name.startswith(".")} <= known
+    assert {
+        name.split(".")[0] for name, top in imports(room) if top and not name.startswith(".")
+    } <= known
 
 
 def test_importing_the_package_does_not_import_torch():

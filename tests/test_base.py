@@ -26,7 +26,15 @@ OUTPUTS = ("transform", "score_samples", "elbo")
 
 
 def quick(Estimator, **params):
-    return Estimator(**{"n_components": 2, "hidden_layer_sizes": (16,), "max_iter": 5, "random_state": 0, **params})
+    return Estimator(
+        **{
+            "n_components": 2,
+            "hidden_layer_sizes": (16,),
+            "max_iter": 5,
+            "random_state": 0,
+            **params,
+        }
+    )
 
 
 @pytest.fixture
@@ -52,19 +60,26 @@ def test_shapes_dtypes_and_types(fitted):
         assert covariance.shape == (150, 2, 2)
         np.testing.assert_array_equal(mean, Z)
         np.testing.assert_allclose(covariance, covariance.transpose(0, 2, 1))
-        assert {a.dtype for a in (Z, fitted.inverse_transform(Z), covariance, fitted.score_samples(X))} == {
-            np.dtype(dtype)
-        }
+        assert {
+            a.dtype for a in (Z, fitted.inverse_transform(Z), covariance, fitted.score_samples(X))
+        } == {np.dtype(dtype)}
     assert type(fitted.score(X_IRIS)) is float
     assert fitted.score(X_IRIS) == pytest.approx(fitted.score_samples(X_IRIS).mean())
     assert fitted.sample().shape == (1, 4)
     assert fitted.sample(7, random_state=1).shape == (7, 4)
-    assert list(fitted.get_feature_names_out()) == [f"{type(fitted).__name__.lower()}{i}" for i in range(2)]
+    assert list(fitted.get_feature_names_out()) == [
+        f"{type(fitted).__name__.lower()}{i}" for i in range(2)
+    ]
 
 
 def test_fitted_attributes(Estimator):
     estimator = quick(Estimator, early_stopping=True).fit(X_IRIS)
-    assert estimator.n_iter_ == len(estimator.loss_curve_) == len(estimator.validation_loss_curve_) <= 5
+    assert (
+        estimator.n_iter_
+        == len(estimator.loss_curve_)
+        == len(estimator.validation_loss_curve_)
+        <= 5
+    )
     assert estimator.loss_ == estimator.loss_curve_[-1]
     assert estimator.best_loss_ <= min(estimator.validation_loss_curve_)
     assert estimator.noise_variance_.shape == (4,)
@@ -87,25 +102,42 @@ def test_a_refit_leaves_no_attribute_of_another_likelihood(Estimator):
 @pytest.mark.parametrize("d", [1, 2])
 @pytest.mark.parametrize("standardize", [True, "auto"])
 def test_the_linear_start_is_the_linear_model(Estimator, noise, Linear, d, standardize):
-    """Before any step the score is that of PCA or factor analysis, on scaled or, in one unit, raw columns."""
+    """Before any step the score is that of PCA or factor analysis.
+
+    On scaled or, in one unit, raw columns.
+    """
     X = load_digits().data[:, 20:30]
-    start = {"hidden_layer_sizes": (), "learning_rate_init": 1e-12, "max_iter": 1, "early_stopping": False}
+    start = {
+        "hidden_layer_sizes": (),
+        "learning_rate_init": 1e-12,
+        "max_iter": 1,
+        "early_stopping": False,
+    }
     estimator = Estimator(d, noise_variance=noise, standardize=standardize, **start).fit(X)
     scale = X.std(0) if standardize is True else np.ones(10)
     scaled = (X - X.mean(0)) / scale
     linear = Linear(d, **({} if Linear is PCA else {"tol": 1e-6, "max_iter": 5000})).fit(scaled)
     expected = linear.score(scaled) - np.log(scale).sum()
-    tolerance = 2e-3 if Linear is FactorAnalysis else 1e-3  # the start stops at FactorAnalysis' own tolerance
+    tolerance = (
+        2e-3 if Linear is FactorAnalysis else 1e-3
+    )  # the start stops at FactorAnalysis' own tolerance
     assert estimator.score(X) == pytest.approx(expected, abs=len(X.T) * tolerance)
-    np.testing.assert_allclose(estimator.elbo(X, n_draws=4096).mean(), estimator.score(X), atol=0.02)
+    np.testing.assert_allclose(
+        estimator.elbo(X, n_draws=4096).mean(), estimator.score(X), atol=0.02
+    )
 
 
 @pytest.mark.parametrize("noise", ["shared", "per_feature", "heteroscedastic", 0.2])
 def test_score_is_in_the_units_of_X(Estimator, noise):
-    """A refit on c X changes the score by -D log c: the same net, but for the rounding of float32."""
+    """A refit on c X changes the score by -D log c.
+
+    It is the same net, but for the rounding of float32.
+    """
     c = 1000.0
     one = quick(Estimator, noise_variance=noise).fit(X_IRIS)
-    other = quick(Estimator, noise_variance=noise * c**2 if type(noise) is float else noise).fit(c * X_IRIS)
+    other = quick(Estimator, noise_variance=noise * c**2 if type(noise) is float else noise).fit(
+        c * X_IRIS
+    )
     assert other.score(c * X_IRIS) == pytest.approx(one.score(X_IRIS) - 4 * np.log(c), abs=1e-3)
     assert other.best_loss_ == pytest.approx(one.best_loss_ + 4 * np.log(c), abs=1e-3)
     if noise != "heteroscedastic":
@@ -132,7 +164,9 @@ def test_stacking_a_batch_on_itself_leaves_the_loss(Estimator, likelihood):
 @pytest.mark.parametrize("name", ["score_samples", "elbo", "transform"])
 def test_a_row_does_not_depend_on_the_others(Estimator, name):
     X = load_digits().data
-    function = getattr(quick(Estimator, hidden_layer_sizes=(50, 30), n_components=5).fit(X[:200]), name)
+    function = getattr(
+        quick(Estimator, hidden_layer_sizes=(50, 30), n_components=5).fit(X[:200]), name
+    )
     together, order = function(X), np.random.RandomState(0).permutation(len(X))
     same = partial(np.testing.assert_allclose, rtol=1e-12, atol=1e-14)
     same(function(X[order]), together[order])
@@ -145,7 +179,9 @@ def test_a_row_does_not_depend_on_the_chunk(Estimator, monkeypatch):
     whole = {name: getattr(estimator, name)(X_IRIS) for name in OUTPUTS}
     monkeypatch.setattr("sklearn_vae._base.data.CHUNK", 5000)
     for name, expected in whole.items():
-        np.testing.assert_allclose(getattr(estimator, name)(X_IRIS), expected, rtol=1e-12, atol=1e-14)
+        np.testing.assert_allclose(
+            getattr(estimator, name)(X_IRIS), expected, rtol=1e-12, atol=1e-14
+        )
 
 
 def test_samples_have_the_moments_of_the_data(Estimator):
@@ -163,7 +199,10 @@ def test_sine_surface_on_defaults(Estimator, seed):
     X = make_sine_sum(1000, noise=0.05, random_state=seed, surface=True)
     estimator = Estimator(n_components=2, random_state=seed).fit(X)
     rebuilt = estimator.inverse_transform(estimator.transform(X))
-    for average in ("uniform_average", "variance_weighted"):  # with each column standardised, and as they come
+    for average in (
+        "uniform_average",
+        "variance_weighted",
+    ):  # with each column standardised, and as they come
         assert r2_score(X, rebuilt, multioutput=average) >= 0.95
 
 
@@ -292,7 +331,9 @@ def test_unknown_options_are_told_what_is_known(Estimator, parameter, value, kno
         quick(Estimator, **{parameter: value}).fit(X_IRIS)
 
 
-@pytest.mark.parametrize("method", ["transform", "inverse_transform", "score", "score_samples", "elbo", "posterior"])
+@pytest.mark.parametrize(
+    "method", ["transform", "inverse_transform", "score", "score_samples", "elbo", "posterior"]
+)
 def test_unfitted(Estimator, method):
     with pytest.raises(NotFittedError):
         getattr(Estimator(), method)(X_IRIS)
@@ -363,9 +404,14 @@ def test_same_seed_same_result(Estimator):
     with ThreadPoolExecutor(4) as pool:
         for result in pool.map(fit_transform_afresh, [Estimator] * 4):
             np.testing.assert_array_equal(result, expected)
-    for result in joblib.Parallel(n_jobs=2)(joblib.delayed(fit_transform_afresh)(Estimator) for _ in range(2)):
+    for result in joblib.Parallel(n_jobs=2)(
+        joblib.delayed(fit_transform_afresh)(Estimator) for _ in range(2)
+    ):
         np.testing.assert_array_equal(result, expected)
-    drawn = [quick(Estimator, init="random", random_state=seed).fit(X_IRIS).transform(X_IRIS) for seed in (0, 1)]
+    drawn = [
+        quick(Estimator, init="random", random_state=seed).fit(X_IRIS).transform(X_IRIS)
+        for seed in (0, 1)
+    ]
     assert not np.array_equal(*drawn)
 
 
@@ -387,7 +433,9 @@ def test_global_streams_are_left_alone(Estimator, random_state, networks):
         return random.getstate(), np.random.get_state(), torch.get_rng_state()
 
     before = streams()
-    estimator = quick(Estimator, random_state=random_state, early_stopping=True, **networks).fit(X_IRIS)
+    estimator = quick(Estimator, random_state=random_state, early_stopping=True, **networks).fit(
+        X_IRIS
+    )
     estimator.partial_fit(X_IRIS).transform(X_IRIS)
     estimator.sample(5, random_state=random_state)
     estimator.score(X_IRIS)
@@ -436,12 +484,16 @@ def via_process(estimator, tmp_path):
     return joblib.load(paths[1])
 
 
-@pytest.mark.parametrize("carry", [via_pickle, via_joblib, via_memory_map, via_deepcopy, via_process])
+@pytest.mark.parametrize(
+    "carry", [via_pickle, via_joblib, via_memory_map, via_deepcopy, via_process]
+)
 def test_carried_models_are_equal_and_go_on_alike(fitted, carry, tmp_path):
     carried = carry(fitted, tmp_path)
     assert_same_outputs(carried, fitted)
     assert carried.loss_curve_ == fitted.loss_curve_
-    np.testing.assert_array_equal(carried.sample(4, random_state=0), fitted.sample(4, random_state=0))
+    np.testing.assert_array_equal(
+        carried.sample(4, random_state=0), fitted.sample(4, random_state=0)
+    )
     assert_same_outputs(carried.partial_fit(X_IRIS), fitted.partial_fit(X_IRIS))
 
 
@@ -476,7 +528,9 @@ def test_a_damaged_state_is_refused(fitted, damage):
     blank = type(fitted)()
     with pytest.raises(
         ValueError,
-        match={"missing": name, "left over": "extra", "shape": "shape", "finite": "not finite"}.get(damage, "99"),
+        match={"missing": name, "left over": "extra", "shape": "shape", "finite": "not finite"}.get(
+            damage, "99"
+        ),
     ):
         blank.__setstate__(state)
     assert not hasattr(blank, "net_")
@@ -507,7 +561,9 @@ def test_warm_start_goes_on(Estimator):
 def test_partial_fit_learns_and_can_take_single_rows(Estimator):
     X = np.random.RandomState(0).permutation(X_IRIS)
     estimator = quick(Estimator, hidden_layer_sizes=())
-    scores = [estimator.partial_fit(block).score(X) for _ in range(30) for block in np.array_split(X, 3)]
+    scores = [
+        estimator.partial_fit(block).score(X) for _ in range(30) for block in np.array_split(X, 3)
+    ]
     assert scores[-1] > scores[0]
     assert estimator.n_iter_ == 90
     estimator.partial_fit(X[:1])
@@ -516,9 +572,9 @@ def test_partial_fit_learns_and_can_take_single_rows(Estimator):
 
 
 def test_early_stopping_keeps_the_best_weights(Estimator):
-    estimator = quick(Estimator, max_iter=200, n_iter_no_change=3, early_stopping=True, learning_rate_init=0.05).fit(
-        X_IRIS
-    )
+    estimator = quick(
+        Estimator, max_iter=200, n_iter_no_change=3, early_stopping=True, learning_rate_init=0.05
+    ).fit(X_IRIS)
     assert estimator.n_iter_ < 200
     assert estimator.best_loss_ < estimator.validation_loss_curve_[-1]
 

@@ -20,4 +20,6 @@ def test_noise_is_on_the_target_alone():
 
 def test_surface_is_the_three_columns():
     X, y = make_sine_sum(100, noise=0.1, random_state=3)
-    np.testing.assert_array_equal(make_sine_sum(100, noise=0.1, random_state=3, surface=True), np.column_stack([X, y]))
+    np.testing.assert_array_equal(
+        make_sine_sum(100, noise=0.1, random_state=3, surface=True), np.column_stack([X, y])
+    )

@@ -1,4 +1,4 @@
-"""It is scikit-learn: every check that scikit-learn has, in every setting, and its tools around it."""
+"""It is scikit-learn: every check that it has, in every setting, and its tools around it."""
 
 import copy
 import io
@@ -94,7 +94,10 @@ def iris_names():
 
 
 def make_pipeline(Estimator, **params):
-    steps = [("scale", StandardScaler()), ("vae", Estimator(n_components=8, max_iter=20, random_state=0, **params))]
+    steps = [
+        ("scale", StandardScaler()),
+        ("vae", Estimator(n_components=8, max_iter=20, random_state=0, **params)),
+    ]
     return Pipeline([*steps, ("clf", LogisticRegression(max_iter=1000))])
 
 
@@ -135,7 +138,9 @@ def test_grid_search_over_the_pipeline(Estimator, labels, request):
     search = GridSearchCV(make_pipeline(Estimator), grid, cv=2, n_jobs=2).fit(X, y)
     assert search.best_score_ > 0.8
     one_process = GridSearchCV(make_pipeline(Estimator), grid, cv=2, n_jobs=1).fit(X, y)
-    np.testing.assert_array_equal(search.cv_results_["mean_test_score"], one_process.cv_results_["mean_test_score"])
+    np.testing.assert_array_equal(
+        search.cv_results_["mean_test_score"], one_process.cv_results_["mean_test_score"]
+    )
 
 
 def test_grid_search_on_its_own_score(Estimator, iris):

@@ -37,17 +37,26 @@ def test_gaussian_log_prob(noise, variance):
 def test_noise_that_grows_with_the_distance(noise, growth, n_features):
     """sigma^2 ((1 + |z|^2 / d) / 2)^g, in the log-probability, the variance and the draws."""
     variance = torch.tensor([0.3, 1e-2, 20.0], dtype=torch.float64)[:n_features]
-    likelihood = Gaussian(n_features, variance if noise == "fixed" else noise, noise_growth=growth).double()
+    likelihood = Gaussian(
+        n_features, variance if noise == "fixed" else noise, noise_growth=growth
+    ).double()
     likelihood.start_noise(variance)
     rng = np.random.RandomState(0)
-    z, mean, x = (torch.from_numpy(rng.standard_normal(shape)) for shape in ((2, 5, 4), (2, 5, n_features), (5, 1)))
+    z, mean, x = (
+        torch.from_numpy(rng.standard_normal(shape))
+        for shape in ((2, 5, 4), (2, 5, n_features), (5, 1))
+    )
     z *= torch.logspace(-1, 3, 5)[:, None]
     with torch.no_grad():
         p, sigma2 = likelihood(mean, z), likelihood.noise_variance
     expected = sigma2.detach() * ((1 + z.square().sum(-1, keepdim=True) / 4) / 2) ** growth
     torch.testing.assert_close(p.variance, expected.expand_as(mean))
-    np.testing.assert_allclose(p.log_prob(x), stats.norm.logpdf(x, mean, expected.sqrt()).sum(-1), rtol=1e-9)
-    deviates = (likelihood.draw(p, np.random.RandomState(1)) - mean.numpy()) / expected.sqrt().numpy()
+    np.testing.assert_allclose(
+        p.log_prob(x), stats.norm.logpdf(x, mean, expected.sqrt()).sum(-1), rtol=1e-9
+    )
+    deviates = (
+        likelihood.draw(p, np.random.RandomState(1)) - mean.numpy()
+    ) / expected.sqrt().numpy()
     np.testing.assert_allclose(deviates, np.random.RandomState(1).standard_normal(mean.shape))
 
 
@@ -69,7 +78,9 @@ def test_bernoulli_log_prob():
         )
     probability = stats.logistic.cdf(logit.numpy())
     cross_entropy = 0.3 * np.log(probability) + 0.7 * stats.logistic.logcdf(-logit.numpy())
-    np.testing.assert_allclose(p.log_prob(torch.full((5, 1), 0.3, dtype=torch.float64)), cross_entropy)
+    np.testing.assert_allclose(
+        p.log_prob(torch.full((5, 1), 0.3, dtype=torch.float64)), cross_entropy
+    )
 
 
 def test_heteroscedastic_log_prob():
@@ -112,10 +123,17 @@ def test_continuous_bernoulli_log_prob_and_mean(probability):
 
 
 def test_continuous_bernoulli_is_smooth_where_its_series_ends():
-    """Across the seam the function continues, and so do its gradient and mean; no gradient is ever NaN."""
+    """Across the seam the function continues, and so do its gradient and mean.
+
+    No gradient is ever NaN.
+    """
     eta = torch.linspace(-0.4, 0.4, 2001, dtype=torch.float64, requires_grad=True)
     p = ContinuousBernoulli(1)(eta[:, None])
-    for values in (p.log_prob(torch.tensor([0.3], dtype=torch.float64)), p.mean[:, 0], p.variance[:, 0]):
+    for values in (
+        p.log_prob(torch.tensor([0.3], dtype=torch.float64)),
+        p.mean[:, 0],
+        p.variance[:, 0],
+    ):
         assert values.diff().diff().abs().max() < 1e-6
         (gradient,) = torch.autograd.grad(values.sum(), eta, retain_graph=True)
         assert torch.isfinite(gradient).all()
@@ -131,7 +149,10 @@ def test_poisson_log_prob(rate):
     x = np.unique(stats.poisson.ppf([1e-9, 0.1, 0.5, 0.9, 1 - 1e-9], rate))
     p = Poisson(1)(torch.full((len(x), 1), log_rate, dtype=torch.float64))
     np.testing.assert_allclose(
-        p.log_prob(torch.from_numpy(x)[:, None]), stats.poisson.logpmf(x, rate), rtol=1e-7, atol=1e-9
+        p.log_prob(torch.from_numpy(x)[:, None]),
+        stats.poisson.logpmf(x, rate),
+        rtol=1e-7,
+        atol=1e-9,
     )
 
 
@@ -143,7 +164,11 @@ def test_negative_binomial_log_prob(mean, dispersion):
         likelihood.log_dispersion.fill_(LOG_LIMIT * np.arctanh(np.log(dispersion) / LOG_LIMIT))
     reference = stats.nbinom(1 / dispersion, 1 / (1 + dispersion * mean))
     x = np.array([0.0, 1.0, 7.0, 100.0, 12345.0])
-    p = likelihood(torch.full((len(x), 1), LOG_LIMIT * np.arctanh(np.log(mean) / LOG_LIMIT), dtype=torch.float64))
+    p = likelihood(
+        torch.full(
+            (len(x), 1), LOG_LIMIT * np.arctanh(np.log(mean) / LOG_LIMIT), dtype=torch.float64
+        )
+    )
     np.testing.assert_allclose(
         p.log_prob(torch.from_numpy(x)[:, None]).detach(), reference.logpmf(x), rtol=1e-6, atol=1e-7
     )
@@ -171,7 +196,10 @@ def test_draws_have_the_mean_and_variance_they_should(likelihood):
 
 @likelihoods
 def test_supports_say_which_values_have_a_probability(likelihood):
-    """Where `supports` says yes the log-probability is finite; everyday values outside are refused."""
+    """Where `supports` says yes the log-probability is finite.
+
+    Everyday values outside are refused.
+    """
     X = np.array([0.0, 0.5, 1.0, 3.0, -1.0, 2.5])[:, None]
     expected = {
         "Bernoulli": [1, 1, 1, 0, 0, 0],
@@ -181,7 +209,9 @@ def test_supports_say_which_values_have_a_probability(likelihood):
     }.get(likelihood.__name__, [1] * 6)
     np.testing.assert_array_equal(likelihood.supports(X)[:, 0], np.array(expected, dtype=bool))
     family = likelihood(1).double()
-    log_prob = family(torch.zeros(6, family.n_numbers, dtype=torch.float64)).log_prob(torch.from_numpy(X))
+    log_prob = family(torch.zeros(6, family.n_numbers, dtype=torch.float64)).log_prob(
+        torch.from_numpy(X)
+    )
     assert torch.isfinite(log_prob.detach())[likelihood.supports(X)[:, 0]].all()
     if not likelihood.supports(X).all():
         assert likelihood.remedy

@@ -103,13 +103,17 @@ def test_networks_of_ones_own_start_at_the_linear_model(load, Estimator, d):
     X = StandardScaler().fit_transform(load().data)
     own = {"encoder": Residual, "decoder": Residual}
     start = {"learning_rate_init": 1e-12, "max_iter": 1, "early_stopping": False, "random_state": 0}
-    assert Estimator(d, **start, **own).fit(X).score(X) == pytest.approx(PCA(d).fit(X).score(X), abs=0.1)
+    assert Estimator(d, **start, **own).fit(X).score(X) == pytest.approx(
+        PCA(d).fit(X).score(X), abs=0.1
+    )
 
 
 @pytest.mark.parametrize("seed", range(2))
 def test_networks_of_ones_own_do_not_lose_to_the_linear_model(seed):
     X = StandardScaler().fit_transform(load_breast_cancer().data)
     X, X_test = np.split(np.random.RandomState(seed).permutation(X), [400])
-    model = VAETransformer(4, encoder=Residual, decoder=Residual, max_iter=60, random_state=seed).fit(X)
+    model = VAETransformer(
+        4, encoder=Residual, decoder=Residual, max_iter=60, random_state=seed
+    ).fit(X)
     assert model.score(X_test) > PCA(4).fit(X).score(X_test)
     assert (np.diff(model.kl_per_component_) <= 1e-3).all()

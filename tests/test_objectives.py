@@ -26,13 +26,17 @@ def make_vae(posterior, likelihood):
     module = VAE(D, d, posterior, likelihood, encoder=MLP, decoder=MLP).double()
     generator = torch.Generator().manual_seed(0)
     for parameter in module.parameters():
-        parameter.data = 0.3 * torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
+        parameter.data = 0.3 * torch.randn(
+            parameter.shape, generator=generator, dtype=torch.float64
+        )
     x = torch.rand(N, D, generator=generator, dtype=torch.float64).round()
     return module, x
 
 
 def deviates(n_draws, n=N, seed=1):
-    return torch.randn(n_draws, n, d, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    return torch.randn(
+        n_draws, n, d, generator=torch.Generator().manual_seed(seed), dtype=torch.float64
+    )
 
 
 @in_all_families
@@ -51,7 +55,9 @@ def test_beta_multiplies_exactly_the_kl(posterior, likelihood):
     module, x = make_vae(posterior, likelihood)
     output = module(x, deviates(1))
     for beta in (0.0, 0.5, 4.0):
-        torch.testing.assert_close(ELBO(beta)(output, x), reconstruction(output, x) - beta * output.q.kl())
+        torch.testing.assert_close(
+            ELBO(beta)(output, x), reconstruction(output, x) - beta * output.q.kl()
+        )
 
 
 @in_all_families

@@ -43,7 +43,9 @@ def dense(q):
 @dimensions
 def test_kl_is_that_of_the_dense_normal(family, d):
     q = random_posterior(family, d)
-    prior = MultivariateNormal(torch.zeros(d, dtype=torch.float64), torch.eye(d, dtype=torch.float64))
+    prior = MultivariateNormal(
+        torch.zeros(d, dtype=torch.float64), torch.eye(d, dtype=torch.float64)
+    )
     torch.testing.assert_close(q.kl(), kl_divergence(dense(q), prior), rtol=1e-9, atol=0)
     single = family(random_numbers(family, d).float(), d)
     torch.testing.assert_close(single.kl().double(), q.kl(), rtol=1e-5, atol=0)
@@ -57,7 +59,9 @@ def test_kl_per_component_is_the_chain_rule(family, d):
     factor = torch.linalg.cholesky(dense(q).covariance_matrix)
     conditional_mean_squared = q.mean**2 + (factor.tril(-1) ** 2).sum(-1)
     conditional_variance = factor.diagonal(dim1=-2, dim2=-1) ** 2
-    expected = 0.5 * (conditional_mean_squared + conditional_variance - 1 - conditional_variance.log())
+    expected = 0.5 * (
+        conditional_mean_squared + conditional_variance - 1 - conditional_variance.log()
+    )
     torch.testing.assert_close(q.kl_per_component(), expected)
     assert (q.kl_per_component() >= 0).all()
 
@@ -86,7 +90,9 @@ def test_covariance_of_draws(family, d):
     """200,000 draws: each entry of the sample covariance within 5 of its own standard errors."""
     n_draws = 200_000
     q = random_posterior(family, d, n=1)
-    eps = torch.randn(n_draws, 1, d, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
+    eps = torch.randn(
+        n_draws, 1, d, generator=torch.Generator().manual_seed(3), dtype=torch.float64
+    )
     z = q.rsample(eps)[:, 0].numpy()
     expected = dense(q).covariance_matrix[0].numpy()
     variance = np.diag(expected)
@@ -117,10 +123,14 @@ def test_gradients_reach_every_number_and_are_finite(family, d, extreme):
 
 def test_ar1_log_is_finite_where_one_minus_rho_squared_is_not():
     r = torch.tensor([-20.0, 20.0], dtype=torch.float64)
-    numbers = torch.stack([torch.zeros(2, dtype=torch.float64)] * 2 + [torch.zeros(2, dtype=torch.float64), r], 1)
+    numbers = torch.stack(
+        [torch.zeros(2, dtype=torch.float64)] * 2 + [torch.zeros(2, dtype=torch.float64), r], 1
+    )
     q = POSTERIORS["ar1"](numbers, 2)
     exact = 2 * math.log(2) - 2 * 20  # log(1 - tanh^2 20) to within exp(-40)
-    torch.testing.assert_close(2 * q.log_innovation[:, 0], torch.full((2,), exact, dtype=torch.float64))
+    torch.testing.assert_close(
+        2 * q.log_innovation[:, 0], torch.full((2,), exact, dtype=torch.float64)
+    )
 
 
 @families
@@ -136,7 +146,9 @@ def test_closest_to_matches_the_spectrum(family, d):
     if exact:
         np.testing.assert_allclose(q.covariance()[0].numpy(), target, atol=1e-4)
     gap = kl_divergence(dense(q), MultivariateNormal(q.mean, torch.from_numpy(target)))
-    same = MultivariateNormal(q.mean, torch.eye(d, dtype=torch.float64) * d / np.sum(1 / eigenvalues))
+    same = MultivariateNormal(
+        q.mean, torch.eye(d, dtype=torch.float64) * d / np.sum(1 / eigenvalues)
+    )
     assert gap <= kl_divergence(same, MultivariateNormal(q.mean, torch.from_numpy(target))) + 1e-9
 
 
@@ -157,7 +169,10 @@ def test_own_form_is_the_covariance(family, d):
 
 
 def test_nested_families_agree():
-    """scaled_ar1 holds diag at rho = 0 and ar1 at equal variances; diag holds spherical; full holds diag."""
+    """scaled_ar1 holds diag at rho = 0 and ar1 at equal variances.
+
+    And diag holds spherical; full holds diag.
+    """
     d, n = 6, 4
     mu, v = torch.randn(2, n, d, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     r, zero = v[:, :1], torch.zeros(n, 1, dtype=torch.float64)
@@ -166,7 +181,10 @@ def test_nested_families_agree():
         (("scaled_ar1", [mu, v, zero]), ("diag", [mu, v])),
         (("scaled_ar1", [mu, same, r]), ("ar1", [mu, v[:, :1], r])),
         (("diag", [mu, same]), ("spherical", [mu, v[:, :1]])),
-        (("full", [mu, v, torch.zeros(n, d * (d - 1) // 2, dtype=torch.float64)]), ("diag", [mu, v])),
+        (
+            ("full", [mu, v, torch.zeros(n, d * (d - 1) // 2, dtype=torch.float64)]),
+            ("diag", [mu, v]),
+        ),
     ]
     for (wide, its), (narrow, theirs) in pairs:
         a, b = POSTERIORS[wide](torch.cat(its, 1), d), POSTERIORS[narrow](torch.cat(theirs, 1), d)
@@ -179,5 +197,7 @@ def test_bounds_of_log_variances():
     assert log_variance_from(x).min() == NARROWEST
     assert log_variance_from(x).max() == WIDEST
     torch.testing.assert_close(log_variance_from(x[1:3]), x[1:3])
-    torch.testing.assert_close(log_variance_from(x[3:5]), WIDEST * (1 - torch.exp(-x[3:5] / WIDEST)))
+    torch.testing.assert_close(
+        log_variance_from(x[3:5]), WIDEST * (1 - torch.exp(-x[3:5] / WIDEST))
+    )
     torch.testing.assert_close(number_for(log_variance_from(x[1:5])), x[1:5])

@@ -145,16 +145,16 @@ def test_a_kept_module_is_never_stale(Estimator, how):
 
 
 def test_other_changes_of_the_module_are_seen_as_well(Estimator):
-    estimator = quick(Estimator, encoder=small_network, noise_growth=0.0).fit(X_IRIS)
+    estimator = quick(Estimator, encoder=small_network, noise_growth=0.0, init="random").fit(X_IRIS)
     module, seen = estimator.net_.module_, []
     before = estimator.transform(X_IRIS), estimator.score_samples(X_IRIS)
     module.likelihood.noise_growth = 1.0
     assert not np.array_equal(estimator.score_samples(X_IRIS), before[1])
     module.likelihood.noise_growth = 0.0
     np.testing.assert_array_equal(estimator.score_samples(X_IRIS), before[1])
-    module.encoder[1].running_mean += 1
+    module.encoder.net[1].running_mean += 1
     assert not np.array_equal(estimator.transform(X_IRIS), before[0])
-    module.encoder[1].running_mean -= 1
+    module.encoder.net[1].running_mean -= 1
     hook = module.encoder.register_forward_hook(lambda *_: seen.append(1))
     estimator.transform(X_IRIS)
     hook.remove()
@@ -163,7 +163,7 @@ def test_other_changes_of_the_module_are_seen_as_well(Estimator):
     module.encoder.train()
     assert not np.array_equal(estimator.transform(X_IRIS), estimator.transform(X_IRIS[::-1])[::-1])
     module.eval()
-    module.encoder[3] = torch.nn.Linear(8, module.encoder[3].out_features)
+    module.encoder.net[3] = torch.nn.Linear(8, module.encoder.net[3].out_features)
     np.testing.assert_array_equal(estimator.transform(X_IRIS), numbers_by_hand(estimator, X_IRIS))
 
 
@@ -225,9 +225,9 @@ sys.exit(os.waitpid(child, 0)[1] != 0)
 
 @pytest.mark.skipif(sys.platform != "linux", reason="forks")
 @pytest.mark.parametrize("method", ["transform", "inverse_transform", "fit"])
-def test_a_fork_of_a_process_that_has_computed_does_not_wait_for_its_threads(Estimator, method):
+def test_a_fork_of_a_process_that_has_computed_does_not_wait_for_its_threads(method):
     process = subprocess.Popen(
-        [sys.executable, "-c", FORK, Estimator.__name__, method],
+        [sys.executable, "-c", FORK, "VAETransformer", method],
         env={**os.environ, "OMP_NUM_THREADS": "2"},
         start_new_session=True,
     )

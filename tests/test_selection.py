@@ -1,4 +1,7 @@
-"""From the starts to the net that is kept: what is held out, who wins, and what the held-out rows say of the noise."""
+"""From the starts to the net that is kept.
+
+What is held out, who wins, and what the held-out rows say of the noise.
+"""
 
 import copy
 import pickle
@@ -23,12 +26,15 @@ X_DIABETES = load_diabetes().data
 
 
 @pytest.mark.parametrize(
-    ("n", "held_out"), [(5, 0), (19, 0), (20, 5), (39, 9), (119, 29), (120, 30), (300, 30), (1000, 100)]
+    ("n", "held_out"),
+    [(5, 0), (19, 0), (20, 5), (39, 9), (119, 29), (120, 30), (300, 30), (1000, 100)],
 )
 def test_rows_held_out(n, held_out):
     train, valid = split(n, "auto", 0.1, seed=0)
     assert (0 if valid is None else len(valid)) == held_out
-    np.testing.assert_array_equal(np.sort(np.concatenate([train, [] if valid is None else valid])), np.arange(n))
+    np.testing.assert_array_equal(
+        np.sort(np.concatenate([train, [] if valid is None else valid])), np.arange(n)
+    )
 
 
 @pytest.mark.parametrize(
@@ -60,7 +66,9 @@ def test_one_row_decides_nothing():
 def clusters_on_a_sphere(n, seed):
     """Six of them, whitened: linear directions say nothing."""
     rng = np.random.RandomState(seed)
-    X = np.vstack([np.eye(3), -np.eye(3)])[rng.randint(6, size=n)] + 0.4 * rng.standard_normal((n, 3))
+    X = np.vstack([np.eye(3), -np.eye(3)])[rng.randint(6, size=n)] + 0.4 * rng.standard_normal(
+        (n, 3)
+    )
     X = X / np.linalg.norm(X, axis=1, keepdims=True) + 0.02 * rng.standard_normal(X.shape)
     return PCA(whiten=True).fit_transform(X)
 
@@ -101,7 +109,10 @@ def test_a_second_training_that_went_wrong_is_not_kept(Estimator, monkeypatch):
 
 
 def test_a_refit_has_the_noise_that_unseen_rows_told(monkeypatch):
-    """The second start's noise is released at the same value in the refit, which is trained on the rows held out."""
+    """The second start's noise is released at the same value in the refit.
+
+    The refit is trained on the rows held out.
+    """
     released, release = [], selection.release_noise
 
     def release_noise(module, judge, x):
@@ -131,9 +142,14 @@ def test_cooling_stays_within_the_epochs_allowed(Estimator, max_iter):
 
 
 def heavy_tails(n, seed):
-    """Rows of a linear model, each multiplied by a factor of its own: a multivariate t with 2 degrees of freedom."""
+    """Rows of a linear model, each multiplied by a factor of its own.
+
+    They are a multivariate t with 2 degrees of freedom.
+    """
     rng = np.random.RandomState(seed)
-    X = rng.standard_normal((n, 2)) @ rng.standard_normal((2, 8)) + 0.3 * rng.standard_normal((n, 8))
+    X = rng.standard_normal((n, 2)) @ rng.standard_normal((2, 8)) + 0.3 * rng.standard_normal(
+        (n, 8)
+    )
     return X / np.sqrt(rng.chisquare(2, (n, 1)) / 2)
 
 
@@ -152,10 +168,17 @@ def squared_errors(model, X):
 @pytest.mark.parametrize("far_out", [0, 30.0])
 @pytest.mark.parametrize("noise", ["shared", "per_feature"])
 def test_how_far_the_noise_is_raised(noise, far_out):
-    """By what the start's error exceeds that on held-out rows, and by one row more that nothing but the start knows."""
+    """By what the start's error exceeds that on held-out rows, and by one row more.
+
+    That row nothing but the start knows.
+    """
     X = StandardScaler().fit_transform(X_DIABETES)
-    model = VAETransformer(2, noise_variance=noise, standardize=False, max_iter=3, random_state=0).fit(X)
-    model.noise_reach_ = model.net_.module_.likelihood.noise_reach = np.inf  # as it is at this stage of a fit
+    model = VAETransformer(
+        2, noise_variance=noise, standardize=False, max_iter=3, random_state=0
+    ).fit(X)
+    model.noise_reach_ = model.net_.module_.likelihood.noise_reach = (
+        np.inf
+    )  # as it is at this stage of a fit
     trained_on = X + far_out * (np.arange(len(X)) == 7)[:, None] * np.cos(np.arange(X.shape[1]))
     over = 0 if noise == "per_feature" else None
     missed = np.sort((squared_errors(model, trained_on) - squared_errors(model, X)).mean(axis=0))
@@ -166,15 +189,22 @@ def test_how_far_the_noise_is_raised(noise, far_out):
     unknown = (trained_on - model.inverse_transform(model.transform(trained_on))) ** 2
     known = model.noise_variance_ * (1 + max(0, missed))
     expected = (10 * known + np.maximum(unknown.mean(axis=over), known)) / 11
-    np.testing.assert_allclose(module.likelihood.noise_variance.detach().expand(10), expected, rtol=2e-3)
+    np.testing.assert_allclose(
+        module.likelihood.noise_variance.detach().expand(10), expected, rtol=2e-3
+    )
     assert (missed > 0.1) == bool(far_out)
 
 
 @pytest.mark.parametrize("noise", ["shared", "per_feature"])
 def test_noise_grows_as_the_errors_do(Estimator, noise):
-    """By the slope of the logarithms, under a prior N(0, 1), and its mean over the rows trained on stays."""
+    """By the slope of the logarithms, under a prior N(0, 1).
+
+    Its mean over the rows trained on stays.
+    """
     X = heavy_tails(400, seed=0)
-    model = Estimator(2, noise_variance=noise, noise_growth=0.3, standardize=False, max_iter=5, random_state=0).fit(X)
+    model = Estimator(
+        2, noise_variance=noise, noise_growth=0.3, standardize=False, max_iter=5, random_state=0
+    ).fit(X)
     far = np.log((1 + (model.transform(X) ** 2).mean(axis=1)) / 2)
     error = np.log((squared_errors(model, X)).mean(axis=1)) + 0.3 * far
     ridge = Ridge(alpha=error.var()).fit(far[:, None], error)
@@ -193,7 +223,9 @@ def test_growth_that_loses_on_held_out_rows_is_dropped(monkeypatch):
     constant = VAETransformer(2, max_iter=5, random_state=0, noise_growth=0.0).fit(X_DIABETES)
     assert growing.noise_growth_ == 0
     growing.net_.module_.likelihood.noise_reach = np.inf
-    np.testing.assert_array_equal(growing.score_samples(X_DIABETES), constant.score_samples(X_DIABETES))
+    np.testing.assert_array_equal(
+        growing.score_samples(X_DIABETES), constant.score_samples(X_DIABETES)
+    )
 
 
 def test_noise_does_not_shrink_with_the_distance():
@@ -202,12 +234,17 @@ def test_noise_does_not_shrink_with_the_distance():
     Z = rng.standard_normal((400, 2)) * np.exp(rng.standard_normal((400, 1)))
     off = rng.standard_normal((400, 6)) / (1 + np.linalg.norm(Z, axis=1, keepdims=True)) ** 2
     X = np.hstack([Z, np.zeros((400, 4))]) + 0.1 * off
-    assert VAETransformer(2, max_iter=5, standardize=False, random_state=0).fit(X).noise_growth_ == 0
+    assert (
+        VAETransformer(2, max_iter=5, standardize=False, random_state=0).fit(X).noise_growth_ == 0
+    )
 
 
 @pytest.mark.parametrize("noise", ["shared", "per_feature"])
 def test_heavy_tails_are_no_loss(Estimator, noise):
-    """Held-out rows of a t distribution: above PCA and factor analysis, and above the same noise everywhere."""
+    """Held-out rows of a t distribution.
+
+    The score is above PCA and factor analysis, and above the same noise everywhere.
+    """
     X, X_test = np.split(heavy_tails(5000, seed=3), [800])
     params = {"n_components": 2, "noise_variance": noise, "max_iter": 30, "random_state": 0}
     growing, constant = Estimator(**params).fit(X), Estimator(**params, noise_growth=0.0).fit(X)
@@ -241,10 +278,16 @@ def test_the_public_attributes_tell_the_noise(Estimator, growth):
     again = pickle.loads(pickle.dumps(model))
     np.testing.assert_array_equal(again.score_samples(X), model.score_samples(X))
     mean, covariance = model.posterior(X)
-    draws = mean + np.einsum("nij,knj->kni", np.linalg.cholesky(covariance), fixed_deviates(4, 2).numpy())
+    draws = mean + np.einsum(
+        "nij,knj->kni", np.linalg.cholesky(covariance), fixed_deviates(4, 2).numpy()
+    )
     rebuilt = np.stack([model.inverse_transform(Z) for Z in draws])
-    by_hand = stats.norm.logpdf(X, rebuilt, np.sqrt(noise_at(again, draws))).sum(axis=-1).mean(axis=0)
-    np.testing.assert_allclose(model.elbo(X, n_draws=4, split=True).reconstruction, by_hand, rtol=1e-6)
+    by_hand = (
+        stats.norm.logpdf(X, rebuilt, np.sqrt(noise_at(again, draws))).sum(axis=-1).mean(axis=0)
+    )
+    np.testing.assert_allclose(
+        model.elbo(X, n_draws=4, split=True).reconstruction, by_hand, rtol=1e-6
+    )
 
 
 def test_noise_growth_given_is_kept(Estimator):
@@ -283,17 +326,24 @@ def test_noise_goes_on_growing_when_training_goes_on(Estimator):
 
 
 def test_raw_units_make_no_difference(Estimator):
-    """Columns of scales from 1e-6 to 1e6: the score is that on data standardised outside, after the Jacobian."""
+    """Columns of scales from 1e-6 to 1e6.
+
+    The score is that on data standardised outside, after the Jacobian.
+    """
     X = load_breast_cancer().data[:, :9]
     scaler = StandardScaler().fit(X)
     raw = 10.0 ** np.array([-6, -4, -3, -1, 0, 1, 3, 4, 6]) * scaler.transform(X)
     params = {"n_components": 2, "hidden_layer_sizes": (32,), "max_iter": 40, "random_state": 0}
     inside, outside = Estimator(**params).fit(raw), Estimator(**params).fit(scaler.transform(X))
     jacobian = np.log(raw.std(axis=0)).sum()
-    assert inside.score(raw) + jacobian == pytest.approx(outside.score(scaler.transform(X)), abs=0.05)
+    assert inside.score(raw) + jacobian == pytest.approx(
+        outside.score(scaler.transform(X)), abs=0.05
+    )
 
 
-@pytest.mark.parametrize("likelihood", ["bernoulli", "continuous_bernoulli", "poisson", "negative_binomial"])
+@pytest.mark.parametrize(
+    "likelihood", ["bernoulli", "continuous_bernoulli", "poisson", "negative_binomial"]
+)
 def test_other_likelihoods_start_at_the_mean(likelihood):
     rng = np.random.RandomState(0)
     X = (
@@ -301,7 +351,12 @@ def test_other_likelihoods_start_at_the_mean(likelihood):
         if "bernoulli" in likelihood
         else rng.poisson([1, 30, 1000], (200, 3))
     )
-    params = {"likelihood": likelihood, "learning_rate_init": 1e-12, "max_iter": 1, "hidden_layer_sizes": ()}
+    params = {
+        "likelihood": likelihood,
+        "learning_rate_init": 1e-12,
+        "max_iter": 1,
+        "hidden_layer_sizes": (),
+    }
     module = VAETransformer(2, random_state=0, **params).fit(X).net_.module_
     start = module.decode(torch.zeros(1, 2)).mean[0].detach()
     if likelihood == "continuous_bernoulli":  # whose mean is nearer to a half than the logit says

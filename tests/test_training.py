@@ -6,7 +6,14 @@ import numpy as np
 import pytest
 import torch
 from sklearn.datasets import load_iris
-from skorch.callbacks import Callback, Checkpoint, EarlyStopping, EpochScoring, GradientNormClipping, LRScheduler
+from skorch.callbacks import (
+    Callback,
+    Checkpoint,
+    EarlyStopping,
+    EpochScoring,
+    GradientNormClipping,
+    LRScheduler,
+)
 from torch.utils.data import DataLoader
 
 from sklearn_vae import VAETransformer
@@ -25,17 +32,26 @@ X = load_iris().data
 
 
 def quick(Estimator, **params):
-    defaults = {"hidden_layer_sizes": (16,), "max_iter": 6, "random_state": 0, "early_stopping": True, "init": "random"}
+    defaults = {
+        "hidden_layer_sizes": (16,),
+        "max_iter": 6,
+        "random_state": 0,
+        "early_stopping": True,
+        "init": "random",
+    }
     return Estimator(2, **{**defaults, **params})
 
 
 @pytest.mark.parametrize(
-    ("n", "batch_size", "sizes"), [(10, 4, [4, 4, 2]), (9, 4, [4, 5]), (3, 4, [3]), (1, 4, [1]), (8, 4, [4, 4])]
+    ("n", "batch_size", "sizes"),
+    [(10, 4, [4, 4, 2]), (9, 4, [4, 5]), (3, 4, [3]), (1, 4, [1]), (8, 4, [4, 4])],
 )
 def test_batches_hold_every_row_once(n, batch_size, sizes):
     x = torch.arange(n, dtype=torch.float32)[:, None]
     for shuffle in (False, True):
-        batches = TensorBatches(Rows(x), batch_size, shuffle=shuffle, generator=torch.Generator().manual_seed(0))
+        batches = TensorBatches(
+            Rows(x), batch_size, shuffle=shuffle, generator=torch.Generator().manual_seed(0)
+        )
         seen = [rows for rows, _ in batches]
         assert [len(rows) for rows in seen] == sizes
         assert len(batches) == len(sizes)
@@ -70,7 +86,9 @@ def test_devices():
     assert available_devices()[-1] == "cpu"
     assert resolve_device("auto").type == available_devices()[0].split(":")[0]
     for name in ("abacus", "meta", "cuda:99"):
-        with pytest.raises(ValueError, match=rf"device='{name}' is not available.*Available: .*cpu"):
+        with pytest.raises(
+            ValueError, match=rf"device='{name}' is not available.*Available: .*cpu"
+        ):
             resolve_device(name)
 
 
@@ -103,7 +121,9 @@ def test_the_lean_path_is_skorchs_own(Estimator):
     ids=["schedule", "clipping", "scoring", "optimizer", "iterator", "patience"],
 )
 def test_the_door_to_skorch(Estimator, net_params):
-    given = {key: list(value) if isinstance(value, list) else value for key, value in net_params.items()}
+    given = {
+        key: list(value) if isinstance(value, list) else value for key, value in net_params.items()
+    }
     estimator = quick(Estimator, net_params=net_params).fit(X)
     assert np.isfinite(estimator.score(X))
     assert estimator.net_params is net_params
@@ -112,7 +132,9 @@ def test_the_door_to_skorch(Estimator, net_params):
 
 def test_learning_rate_policies_are_obeyed(Estimator):
     policy = LRScheduler(torch.optim.lr_scheduler.StepLR, step_size=1, gamma=0.1)
-    estimator = quick(Estimator, max_iter=3, early_stopping=False, net_params={"callbacks": [policy]}).fit(X)
+    estimator = quick(
+        Estimator, max_iter=3, early_stopping=False, net_params={"callbacks": [policy]}
+    ).fit(X)
     assert estimator.net_.optimizer_.param_groups[0]["lr"] == pytest.approx(3e-6)
     assert policy.lr_scheduler_ is not None  # the user's own object, as with skorch
 
@@ -128,7 +150,9 @@ class Stop(Callback):
             raise StopTraining
 
 
-@pytest.mark.parametrize("callback", [Stop(), EarlyStopping(patience=2, threshold=1e9, threshold_mode="abs")])
+@pytest.mark.parametrize(
+    "callback", [Stop(), EarlyStopping(patience=2, threshold=1e9, threshold_mode="abs")]
+)
 def test_callbacks_end_training_and_the_model_stays(Estimator, callback):
     estimator = quick(Estimator, max_iter=50, net_params={"callbacks": [callback]}).fit(X)
     assert estimator.n_iter_ <= 3
@@ -150,7 +174,10 @@ def test_net_class(Estimator):
 
 
 def test_mixed_precision(Estimator):
-    """bfloat16 has 8 bits: trained in it, a model is as good to about a hundredth, and float32 as any other."""
+    """bfloat16 has 8 bits.
+
+    Trained in it, a model is as good to about a hundredth, and float32 as any other.
+    """
     plain = quick(Estimator, max_iter=30, init="auto").fit(X)
     mixed = quick(Estimator, max_iter=30, init="auto", net_params={"autocast": "bfloat16"}).fit(X)
     assert mixed.loss_curve_ != plain.loss_curve_
@@ -163,11 +190,16 @@ def test_compilation(Estimator):
     plain = quick(Estimator).fit(X)
     compiled = quick(Estimator, net_params={"compile": True, "compile__backend": "eager"}).fit(X)
     np.testing.assert_allclose(compiled.loss_curve_, plain.loss_curve_, rtol=1e-5)
-    np.testing.assert_array_equal(pickle.loads(pickle.dumps(compiled)).transform(X), compiled.transform(X))
+    np.testing.assert_array_equal(
+        pickle.loads(pickle.dumps(compiled)).transform(X), compiled.transform(X)
+    )
 
 
 class Records:
-    """In the place of a CUDA graph: what is recorded is not run, and what is replayed is run again."""
+    """In the place of a CUDA graph.
+
+    What is recorded is not run, and what is replayed is run again.
+    """
 
     def __init__(self):
         self.recorded = self.replayed = 0
@@ -195,14 +227,29 @@ CAPTURABLE = {"optimizer__capturable": True}
 
 @pytest.mark.parametrize("covariance_type", ["diag", "full"])
 def test_recorded_steps_are_the_same_steps(records, covariance_type):
-    """Batches of 32 and a last one of 22 rows, a schedule's change of the rate and a growing weight of the KL."""
-    params = {"covariance_type": covariance_type, "batch_size": 32, "kl_warmup": 3, "early_stopping": False}
+    """Batches of 32 and a last one of 22 rows.
+
+    With a schedule's change of the rate and a growing weight of the KL.
+    """
+    params = {
+        "covariance_type": covariance_type,
+        "batch_size": 32,
+        "kl_warmup": 3,
+        "early_stopping": False,
+    }
     policy = LRScheduler(torch.optim.lr_scheduler.StepLR, step_size=6, gamma=0.5)
     fits = [
-        quick(VAETransformer, max_iter=12, **params, net_params={**CAPTURABLE, "callbacks": [policy], **more}).fit(X)
+        quick(
+            VAETransformer,
+            max_iter=12,
+            **params,
+            net_params={**CAPTURABLE, "callbacks": [policy], **more},
+        ).fit(X)
         for more in ({}, {"record_steps": False})
     ]
-    assert records.recorded == 2  # in epoch 5, when the KL's weight stays as it was, and in 8, after the rate's change
+    assert (
+        records.recorded == 2
+    )  # in epoch 5, when the KL's weight stays as it was, and in 8, after the rate's change
     assert records.replayed == 4 * (2 + 5)  # in epochs 5 and 6, and 8 to 12
     np.testing.assert_allclose(*(fit.loss_curve_ for fit in fits), rtol=1e-6)
     np.testing.assert_allclose(*(fit.transform(X) for fit in fits), rtol=1e-4, atol=1e-6)
@@ -250,7 +297,9 @@ def test_no_data_and_no_generator_survive_fit(Estimator):
     net = quick(Estimator).fit(X).net_
     assert net.train_split is None
     assert not net._noise
-    held = [value for value in vars(net).values() if isinstance(value, (torch.Tensor, np.ndarray, Rows))]
+    held = [
+        value for value in vars(net).values() if isinstance(value, (torch.Tensor, np.ndarray, Rows))
+    ]
     assert not held
 
 

@@ -26,6 +26,8 @@ def test_every_attribute_is_documented(Estimator):
     counts = Estimator(max_iter=2, random_state=0, likelihood="negative_binomial").fit(X.round())
     documented = names(ClassDoc(Estimator)["Attributes"])
     for estimator in (gaussian, counts):
-        assert {name for name in vars(estimator) if name.endswith("_") and not name.startswith("_")} <= set(documented)
+        assert {
+            name for name in vars(estimator) if name.endswith("_") and not name.startswith("_")
+        } <= set(documented)
     for name in documented:
         assert hasattr(gaussian, name) or hasattr(counts, name)

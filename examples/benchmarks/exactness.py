@@ -1,13 +1,15 @@
-"""The bound against known answers: a linear VAE is probabilistic PCA or factor analysis, and `score` converges.
+"""The bound against known answers: a linear VAE is probabilistic PCA or factor analysis.
 
-Linear autoencoders (no hidden layer) are trained from random weights on standardised data, constant columns left out
-(their likelihood is unbounded), and their training score is compared with PCA's or FactorAnalysis', in nats per sample;
-the posterior families that cannot express the exact posterior stand beside the gap that their best member leaves. For
-PCA the largest principal angle between the decoder's columns and PCA's subspace follows, and then a table in which a
-linear-Gaussian model of known parameters, under a posterior that is wrong on purpose, is scored with more and more
-deviates against the exact log p(x).
+And `score` converges. Linear autoencoders (no hidden layer) are trained from random weights on
+standardised data, constant columns left out (their likelihood is unbounded), and their training
+score is compared with PCA's or FactorAnalysis', in nats per sample; the posterior families that
+cannot express the exact posterior stand beside the gap that their best member leaves. For PCA the
+largest principal angle between the decoder's columns and PCA's subspace follows, and then a table
+in which a linear-Gaussian model of known parameters, under a posterior that is wrong on purpose, is
+scored with more and more deviates against the exact log p(x).
 
-Run as ``python examples/benchmarks/exactness.py pca`` and ``... factor_analysis``; the tables are beside this file.
+Run as ``python examples/benchmarks/exactness.py pca`` and ``... factor_analysis``; the tables are
+beside this file.
 """
 
 import sys
@@ -64,10 +66,15 @@ def linear_vae(family, d, noise, seed=0):
 
 
 def predicted_gap(family, loadings, psi):
-    """Nats between the exact posterior of a linear model and the closest member of the family, in its best basis."""
+    """Nats between the exact posterior of a linear model and the family's closest member.
+
+    In its best basis.
+    """
     values = np.linalg.eigvalsh(np.eye(loadings.shape[1]) + loadings.T @ (loadings / psi[:, None]))
     basis, numbers = POSTERIORS[family].closest_to(1 / values)
-    q = POSTERIORS[family](torch.from_numpy(np.append(np.zeros(len(values)), numbers))[None], len(values))
+    q = POSTERIORS[family](
+        torch.from_numpy(np.append(np.zeros(len(values)), numbers))[None], len(values)
+    )
     precision = basis @ np.diag(values) @ basis.T
     product = precision @ q.covariance()[0].numpy()
     return 0.5 * (np.trace(product) - len(values) - np.linalg.slogdet(product)[1])
@@ -81,7 +88,9 @@ def linear_case(table, d, noise, family):
     X = StandardScaler().fit_transform(X[:, X.std(axis=0) > 0])
     if noise == "shared":
         linear = PCA(d).fit(X)
-        loadings = linear.components_.T * np.sqrt(np.maximum(linear.explained_variance_ - linear.noise_variance_, 0))
+        loadings = linear.components_.T * np.sqrt(
+            np.maximum(linear.explained_variance_ - linear.noise_variance_, 0)
+        )
         psi = np.full(X.shape[1], linear.noise_variance_)
     else:
         linear = FactorAnalysis(d, tol=1e-8, max_iter=20_000, svd_method="lapack").fit(X)
@@ -112,9 +121,14 @@ def exact_log_likelihood(vae, X):
 
 
 def convergence(family, d=4):
-    """Mean and worst absolute error of `score_samples`, by the number of deviates, under a posterior made wrong."""
+    """Mean and worst absolute error of `score_samples`, by the number of deviates.
+
+    The posterior is made wrong.
+    """
     X = load_wine().data
-    vae = FAMILIES[family](d, covariance_type=family, hidden_layer_sizes=(), max_iter=1, learning_rate_init=1e-9)
+    vae = FAMILIES[family](
+        d, covariance_type=family, hidden_layer_sizes=(), max_iter=1, learning_rate_init=1e-9
+    )
     vae.set_params(early_stopping=False, random_state=0).fit(X)
     encoder = vae.net_.module_.encoder.linear
     with torch.no_grad():
@@ -127,15 +141,24 @@ def convergence(family, d=4):
 
 
 def main(model):
-    noise, families = {"pca": ("shared", list(FAMILIES)), "factor_analysis": ("per_feature", ["diag", "full"])}[model]
+    noise, families = {
+        "pca": ("shared", list(FAMILIES)),
+        "factor_analysis": ("per_feature", ["diag", "full"]),
+    }[model]
     print(*heading(f"exactness.py {model}", ("torch", "scikit-learn", "scipy")), "", sep="\n")
     print(
-        f"Training score minus that of {model}, nats per sample; {EPOCHS[noise]} full-batch epochs from random weights."
+        f"Training score minus that of {model}, nats per sample; {EPOCHS[noise]} full-batch "
+        "epochs from random weights."
     )
-    print("Predicted: minus the gap that the family's best member leaves in the ELBO of the best linear model.\n")
+    print(
+        "Predicted: minus the gap that the family's best member leaves in the ELBO of the best "
+        "linear model.\n"
+    )
     cells = [(table, d, noise, family) for table in TABLES for d in (2, 5) for family in families]
     results = Parallel(n_jobs=2)(delayed(linear_case)(*cell) for cell in cells)
-    print(f"{'table':15}{'d':>2}  {'family':12}{'linear':>10}{'score':>9}{'ELBO':>9}{'predicted':>11}")
+    print(
+        f"{'table':15}{'d':>2}  {'family':12}{'linear':>10}{'score':>9}{'ELBO':>9}{'predicted':>11}"
+    )
     for r in results:
         table, d, _, family = r["cell"]
         print(
@@ -148,7 +171,10 @@ def main(model):
 
 
 def report_angles(results):
-    print("\nLargest principal angle to PCA's subspace, degrees (beside it: the ratio of eigenvalues d and d + 1)\n")
+    print(
+        "\nLargest principal angle to PCA's subspace, degrees (beside it: the ratio of "
+        "eigenvalues d and d + 1)\n"
+    )
     for r in results:
         table, d, _, family = r["cell"]
         if family in ("diag", "full"):
@@ -156,7 +182,10 @@ def report_angles(results):
 
 
 def report_convergence():
-    print("\nscore_samples minus the exact log p(x), nats, by the number of deviates: mean error (largest of a row)")
+    print(
+        "\nscore_samples minus the exact log p(x), nats, by the number of deviates: mean error "
+        "(largest of a row)"
+    )
     print("wine, d = 4, a posterior 0.1 off and 1.35 times too wide\n")
     for family in FAMILIES:
         print(family)

@@ -1,14 +1,15 @@
-"""Curved surfaces whose linear spectrum is flat, on defaults: reconstruction R² and score beside PCA.
+"""Curved surfaces whose linear spectrum is flat, on defaults: R² and score beside PCA.
 
-Where every direction has the same variance the maximum-likelihood linear model has no signal, and an autoencoder that
-starts there can stay there. Three such sets of two intrinsic dimensions:
+Where every direction has the same variance the maximum-likelihood linear model has no signal, and
+an autoencoder that starts there can stay there. Three such sets of two intrinsic dimensions:
 
 sine surface      (x, y, sin(x + y) + noise), 2000 rows (`sklearn_vae.datasets.make_sine_sum`)
 swiss roll        scikit-learn's, its coordinates whitened, 2000 rows
-sphere            six clusters on the unit sphere in three dimensions, noise 0.02, whitened, 2000 rows
+sphere            six clusters on the unit sphere in three dimensions, noise 0.02, whitened,
+                  2000 rows
 
-R² is the mean over features, of the training data, as for any transformer whose components are used on the data it was
-fitted to; the score is that of 1000 new rows, minus PCA's.
+R² is the mean over features, of the training data, as for any transformer whose components are used
+on the data it was fitted to; the score is that of 1000 new rows, minus PCA's.
 
 Run as ``python examples/benchmarks/flat_spectra.py --out examples/benchmarks/flat_spectra.txt``.
 """
@@ -40,7 +41,9 @@ def sine_surface(seed):
 
 def swiss_roll(seed):
     """Rows of the swiss roll, whitened."""
-    return PCA(whiten=True).fit_transform(make_swiss_roll(N + N_NEW, noise=0.05, random_state=seed)[0])
+    return PCA(whiten=True).fit_transform(
+        make_swiss_roll(N + N_NEW, noise=0.05, random_state=seed)[0]
+    )
 
 
 def sphere(seed):
@@ -66,7 +69,11 @@ def one(name, seed):
     for label, cls in MODELS.items():
         model = cls(2, random_state=seed).fit(train)
         rebuilt = model.inverse_transform(model.transform(train))
-        out[label] = r2_score(train, rebuilt), model.score(new), getattr(model, "n_active_components_", 2)
+        out[label] = (
+            r2_score(train, rebuilt),
+            model.score(new),
+            getattr(model, "n_active_components_", 2),
+        )
     return out
 
 
@@ -80,17 +87,19 @@ def main():
     results = Parallel(n_jobs=options.jobs)(delayed(one)(*job) for job in jobs)
     lines = [
         *heading(
-            f"flat_spectra.py --seeds {options.seeds}", ("torch", "scikit-learn", "numpy"), "two components, defaults"
+            f"flat_spectra.py --seeds {options.seeds}",
+            ("torch", "scikit-learn", "numpy"),
+            "two components, defaults",
         ),
         "",
-        f"{'set':14}{'seed':>5}{'R²: PCA':>10}{'VAE':>8}{'rho-VAE':>9}{'gain, nats: VAE':>18}{'rho-VAE':>9}"
-        f"{'active: VAE':>13}{'rho-VAE':>9}",
+        f"{'set':14}{'seed':>5}{'R²: PCA':>10}{'VAE':>8}{'rho-VAE':>9}{'gain, nats: VAE':>18}"
+        f"{'rho-VAE':>9}{'active: VAE':>13}{'rho-VAE':>9}",
     ]
     for (name, seed), out in zip(jobs, results, strict=True):
         pca, vae, rho = (out[label] for label in MODELS)
         lines.append(
-            f"{name:14}{seed:5}{pca[0]:10.3f}{vae[0]:8.3f}{rho[0]:9.3f}{vae[1] - pca[1]:+18.2f}{rho[1] - pca[1]:+9.2f}"
-            f"{vae[2]:13}{rho[2]:9}"
+            f"{name:14}{seed:5}{pca[0]:10.3f}{vae[0]:8.3f}{rho[0]:9.3f}{vae[1] - pca[1]:+18.2f}"
+            f"{rho[1] - pca[1]:+9.2f}{vae[2]:13}{rho[2]:9}"
         )
     publish(lines, options.out)
 

@@ -1,8 +1,9 @@
-"""Peak memory of transform and fit on a million rows, and training from a memory map larger than the memory.
+"""Peak memory of transform and fit on a million rows, and training from a large memory map.
 
-Each measurement is a process of its own; what it holds after its imports and a small fit does not count. The memory map
-is of 20 million rows of 100 float32 (8 GB) unless ``--rows-on-disk`` says otherwise. To train it with less memory than
-it has bytes, start the script in a control group with a limit; it prints the limit that it finds.
+Each measurement is a process of its own; what it holds after its imports and a small fit does not
+count. The memory map is of 20 million rows of 100 float32 (8 GB) unless ``--rows-on-disk`` says
+otherwise. To train it with less memory than it has bytes, start the script in a control group with
+a limit; it prints the limit that it finds.
 
 Run as ``python examples/benchmarks/memory.py --out examples/benchmarks/memory.txt``.
 """
@@ -47,7 +48,10 @@ def warm_up():
 
 
 def measure_transform(answer):
-    """Bytes beyond the input and the output, and the rate beside the bare module's over the same chunks."""
+    """Bytes beyond the input and the output, and the rate beside the bare module's.
+
+    Over the same chunks.
+    """
     model = warm_up()
     model.transform(data(1000))
     before = peak()
@@ -69,7 +73,8 @@ def measure_transform(answer):
         times["ours"].append(time.perf_counter() - start)
     rate = np.median(times["bare"]) / np.median(times["ours"])
     answer.put(
-        f"transform of 1,000,000 x 100: input + output + {extra / MB:.0f} MB; {rate:.2f} of the bare module's rate"
+        f"transform of 1,000,000 x 100: input + output + {extra / MB:.0f} MB; {rate:.2f} of the "
+        "bare module's rate"
     )
 
 
@@ -79,7 +84,10 @@ def measure_fit(answer):
     before = peak()
     X = data(1_000_000)
     VAETransformer(**PARAMS, max_iter=2, batch_size=1024).fit(X)
-    answer.put(f"fit on 1,000,000 x 100, two epochs: peak {(peak() - before) / X.nbytes:.2f} times the data")
+    answer.put(
+        f"fit on 1,000,000 x 100, two epochs: peak {(peak() - before) / X.nbytes:.2f} times the "
+        "data"
+    )
 
 
 def measure_memmap(answer, n):
@@ -103,9 +111,9 @@ def measure_memmap(answer, n):
         seconds = time.perf_counter() - start
         answer.put(
             f"fit on a memory map of {on_disk.nbytes / 1e9:.1f} GB, two epochs: {seconds:.0f} s, "
-            f"{seconds / n / in_memory:.2f} times as long per row as from memory; peak resident {peak() / 1e9:.2f} GB; "
-            f"loss {model.loss_curve_[0]:.2f}, {model.loss_curve_[1]:.2f}"
-            f"; limit {memory_limit()}"
+            f"{seconds / n / in_memory:.2f} times as long per row as from memory; peak resident "
+            f"{peak() / 1e9:.2f} GB; loss {model.loss_curve_[0]:.2f}, {model.loss_curve_[1]:.2f}; "
+            f"limit {memory_limit()}"
         )
 
 
@@ -113,7 +121,9 @@ def memory_limit():
     """What the control group of this process allows it."""
     for line in Path("/proc/self/cgroup").read_text().splitlines():
         number, controllers, group = line.split(":", 2)
-        folder, file = ("memory", "memory.limit_in_bytes") if controllers == "memory" else ("", "memory.max")
+        folder, file = (
+            ("memory", "memory.limit_in_bytes") if controllers == "memory" else ("", "memory.max")
+        )
         limit = Path("/sys/fs/cgroup", folder, group.lstrip("/"), file)
         if (number == "0" or folder) and limit.exists():
             text = limit.read_text().strip()
@@ -139,7 +149,11 @@ def main():
     parser.add_argument("--out", help="file to write to; the screen if not given")
     options = parser.parse_args()
     lines = [
-        *heading(f"memory.py --rows-on-disk {options.rows_on_disk}", ("torch",), "100-128-8, CPU, 1 thread"),
+        *heading(
+            f"memory.py --rows-on-disk {options.rows_on_disk}",
+            ("torch",),
+            "100-128-8, CPU, 1 thread",
+        ),
         "",
         run(measure_transform),
         run(measure_fit),

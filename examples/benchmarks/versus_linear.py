@@ -1,14 +1,15 @@
-"""Defaults against linear models: likelihood, reconstruction and what a classifier makes of the components.
+"""Defaults against linear models: likelihood, reconstruction and a classifier on the components.
 
-For each table of ``tables.py`` and d in 2 and 8 (below D), on rows held out in several random splits: the score of
-PCA, FactorAnalysis, a Gaussian mixture and both estimators; reconstruction R² (of PCA's projection, of probabilistic
-PCA's posterior mean, which shrinks, and of the estimators); accuracy of logistic regression and of 5-nearest-neighbours
-on the components; how many of these are active; the time of the fit; in brackets PCA's accuracy and the linear model's
-own active components. All on features standardised with the training rows, so that nats can be compared, and on
-defaults but for d. Tables of more than ``--max-rows`` rows are thinned to so many.
+For each table of ``tables.py`` and d in 2 and 8 (below D), on rows held out in several random
+splits: the score of PCA, FactorAnalysis, a Gaussian mixture and both estimators; reconstruction R²
+(of PCA's projection, of probabilistic PCA's posterior mean, which shrinks, and of the estimators);
+accuracy of logistic regression and of 5-nearest-neighbours on the components; how many of these are
+active; the time of the fit; in brackets PCA's accuracy and the linear model's own active
+components. All on features standardised with the training rows, so that nats can be compared, and
+on defaults but for d. Tables of more than ``--max-rows`` rows are thinned to so many.
 
-With ``--tables pydataset`` it is every table of that package that has 60 rows and four numeric columns,
-and with ``--with-classes`` those of them that have classes.
+With ``--tables pydataset`` it is every table of that package that has 60 rows and four numeric
+columns, and with ``--with-classes`` those of them that have classes.
 
 With ``--ablate`` it is VAETransformer with one ingredient left out at a time, against PCA.
 
@@ -59,7 +60,9 @@ ABLATIONS = {
         "patch": ("_base.net.LinearPath", PlainPath),
     },
     "random start": {"init": "random"},
-    "no second start": {"patch": ("_base.fitting.starting_points", lambda *args: starting_points(*args)[:1])},
+    "no second start": {
+        "patch": ("_base.fitting.starting_points", lambda *args: starting_points(*args)[:1])
+    },
     "noise fixed at 1/2": {"noise_variance": 0.5},
     "no early stopping": {"early_stopping": False},
     "no cooling": {"patch": ("selection.multistart.COOLING", ())},
@@ -82,11 +85,16 @@ def accuracies(model, train, test, y_train, y_test):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         Z, Z_test = model.transform(train), model.transform(test)
-        return {name: make().fit(Z, y_train).score(Z_test, y_test) for name, make in CLASSIFIERS.items()}
+        return {
+            name: make().fit(Z, y_train).score(Z_test, y_test) for name, make in CLASSIFIERS.items()
+        }
 
 
 def posterior_mean_of_ppca(pca, X):
-    """What probabilistic PCA rebuilds from its posterior mean: each component shrunk by 1 - noise / eigenvalue."""
+    """What probabilistic PCA rebuilds from its posterior mean.
+
+    Each component is shrunk by 1 - noise / eigenvalue.
+    """
     shrink = 1 - pca.noise_variance_ / np.maximum(pca.explained_variance_, 1e-12)
     return pca.inverse_transform(pca.transform(X) * shrink)
 
@@ -94,7 +102,9 @@ def posterior_mean_of_ppca(pca, X):
 def active_components(model, X):
     """How many components have a posterior mean that varies over the data, by more than 0.01."""
     if isinstance(model, PCA):
-        return np.sum(1 - model.noise_variance_ / np.maximum(model.explained_variance_, 1e-12) > 0.01)
+        return np.sum(
+            1 - model.noise_variance_ / np.maximum(model.explained_variance_, 1e-12) > 0.01
+        )
     if isinstance(model, FactorAnalysis):
         return np.sum(model.transform(X).var(axis=0) > 0.01)
     return model.n_active_components_
@@ -111,7 +121,10 @@ def standard_error(values):
 
 
 def chance_within(allowed, doubt, n_splits):
-    """How often one of two equal models loses by at most `allowed`, if `doubt` is the difference's standard error."""
+    """How often one of two equal models loses by at most `allowed`.
+
+    Here `doubt` is the difference's standard error.
+    """
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.where(doubt > 0, stats.t.cdf(allowed / doubt, n_splits - 1), 1.0)
 
@@ -145,7 +158,10 @@ def one_cell(name, X, y, d, split, models):
     for label, model in {
         "pca": PCA(d, random_state=0),
         "factor analysis": FactorAnalysis(d, random_state=0),
-        **{label: cls(d, random_state=split).set_params(**without(params)) for label, (cls, params) in models.items()},
+        **{
+            label: cls(d, random_state=split).set_params(**without(params))
+            for label, (cls, params) in models.items()
+        },
     }.items():
         start = time.perf_counter()
         with patched(models, label):
@@ -168,15 +184,20 @@ def report(cells, models, write):
     for label in models:
         linear = LINEAR_OF.get(label, "pca")
         is_beside_vae = label.startswith("rho") and "vae" in models
-        write(f"\n{label} against {linear}: mean over splits (± standard error of the difference)\n")
         write(
-            f"{'table':15}{'d':>2}{'linear':>11}{'mixture':>11}{'gain, nats':>21}{'R²':>8}{'pPCA':>7}{'PCA':>7}"
-            f"{'logistic':>16}{'5-nn':>14}{'active':>13}{'time, s':>9}"
+            f"\n{label} against {linear}: mean over splits (± standard error of the difference)\n"
+        )
+        write(
+            f"{'table':15}{'d':>2}{'linear':>11}{'mixture':>11}{'gain, nats':>21}{'R²':>8}"
+            f"{'pPCA':>7}{'PCA':>7}{'logistic':>16}{'5-nn':>14}{'active':>13}{'time, s':>9}"
         )
         wins, accuracy = [], []
         for (name, d), splits in cells.items():
             mean = {
-                who: {key: np.mean([s[who].get(key, np.nan) for s in splits]) for key in splits[0][who]}
+                who: {
+                    key: np.mean([s[who].get(key, np.nan) for s in splits])
+                    for key in splits[0][who]
+                }
                 for who in splits[0]
             }
             gain = np.array([s[label]["score"] - s[linear]["score"] for s in splits])
@@ -189,21 +210,28 @@ def report(cells, models, write):
                 f"{m['logistic']:9.3f} ({pca['logistic']:.3f}){m['5-nn']:7.3f} ({pca['5-nn']:.3f})"
                 f"{m['active']:7.1f} ({mean[linear]['active']:.1f}){m['time']:9.1f}"
             )
-            wins.append({"gain": gain.mean(), "r2": m["r2"] - pca["r2"], "ppca": m["r2"] - pca["ppca r2"]})
+            wins.append(
+                {"gain": gain.mean(), "r2": m["r2"] - pca["r2"], "ppca": m["r2"] - pca["ppca r2"]}
+            )
             if is_beside_vae:
                 beside = np.array([s[label]["score"] - s["vae"]["score"] for s in splits])
-                wins[-1] |= {"beside": beside.mean(), "as good": beside.mean() >= -standard_error(beside)}
+                wins[-1] |= {
+                    "beside": beside.mean(),
+                    "as good": beside.mean() >= -standard_error(beside),
+                }
             for key in CLASSIFIERS:
                 theirs = np.array([s["pca"][key] for s in splits])
                 differences = np.array([s[label][key] for s in splits]) - theirs
-                accuracy.append([differences.mean(), standard_error(differences), standard_error(theirs)])
+                accuracy.append(
+                    [differences.mean(), standard_error(differences), standard_error(theirs)]
+                )
         share = {key: np.array([w[key] for w in wins]) for key in wins[0]}
         write(
             f"  score above {linear}: {np.mean(share['gain'] > 0):.0%} of {len(wins)} cells, "
-            f"more than 0.1 nat below: {np.sum(share['gain'] < -0.1)}, worst {share['gain'].min():+.2f}, "
-            f"median {np.median(share['gain']):+.2f}\n"
-            f"  R² above pPCA's posterior mean - 0.005: {np.mean(share['ppca'] > -0.005):.0%}; above PCA: "
-            f"{np.mean(share['r2'] > 0):.0%}; worst {share['r2'].min():+.3f}"
+            f"more than 0.1 nat below: {np.sum(share['gain'] < -0.1)}, worst "
+            f"{share['gain'].min():+.2f}, median {np.median(share['gain']):+.2f}\n"
+            f"  R² above pPCA's posterior mean - 0.005: {np.mean(share['ppca'] > -0.005):.0%}; "
+            f"above PCA: {np.mean(share['r2'] > 0):.0%}; worst {share['r2'].min():+.3f}"
         )
         difference, doubt, doubt_of_pca = (
             np.array([row for row in accuracy if not np.isnan(row).any()]).reshape(-1, 3).T
@@ -212,13 +240,16 @@ def report(cells, models, write):
             write(f"  accuracy above PCA's: {np.mean(difference > 0):.0%} of {len(difference)}")
             for whose, allowed in (("PCA's", doubt_of_pca), ("the difference's", doubt)):
                 write(
-                    f"  accuracy at least PCA's minus {whose} standard error: {np.mean(difference >= -allowed):.0%} "
-                    f"(two equal models: {np.mean(chance_within(allowed, doubt, len(splits))):.0%})"
+                    f"  accuracy at least PCA's minus {whose} standard error: "
+                    f"{np.mean(difference >= -allowed):.0%} (two equal models: "
+                    f"{np.mean(chance_within(allowed, doubt, len(splits))):.0%})"
                 )
         if is_beside_vae:
             write(
-                f"  score at least vae's minus one standard error of the difference: {np.mean(share['as good']):.0%}, "
-                f"above vae's: {np.mean(share['beside'] > 0):.0%}, median difference {np.median(share['beside']):+.3f}"
+                "  score at least vae's minus one standard error of the difference: "
+                f"{np.mean(share['as good']):.0%}, above vae's: "
+                f"{np.mean(share['beside'] > 0):.0%}, median difference "
+                f"{np.median(share['beside']):+.3f}"
             )
 
 
@@ -228,8 +259,12 @@ def report_ablations(cells, models, write):
     write(f"{'table':23}{'d':>2}" + "".join(f"{label:>20}" for label in models))
     gains, rebuilt = [], []
     for (name, d), splits in cells.items():
-        gains.append([np.mean([s[label]["score"] - s["pca"]["score"] for s in splits]) for label in models])
-        rebuilt.append([np.mean([s[label]["r2"] - s["pca"]["r2"] for s in splits]) for label in models])
+        gains.append(
+            [np.mean([s[label]["score"] - s["pca"]["score"] for s in splits]) for label in models]
+        )
+        rebuilt.append(
+            [np.mean([s[label]["r2"] - s["pca"]["r2"] for s in splits]) for label in models]
+        )
         write(f"{name:23}{d:2}" + "".join(f"{gain:+20.2f}" for gain in gains[-1]))
     for title, values, form in (
         ("score above PCA's", np.mean(np.array(gains) > 0, axis=0), "20.0%"),
@@ -243,10 +278,20 @@ def report_ablations(cells, models, write):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--tables", nargs="*", help="names of tables, or pydataset; all named if not given")
-    parser.add_argument("--with-classes", action="store_true", help="leave out tables that have no classes")
-    parser.add_argument("--models", nargs="*", default=list(MODELS), help=f"among {', '.join(MODELS)}")
-    parser.add_argument("--ablate", nargs="*", help=f"leave out one ingredient at a time, among {', '.join(ABLATIONS)}")
+    parser.add_argument(
+        "--tables", nargs="*", help="names of tables, or pydataset; all named if not given"
+    )
+    parser.add_argument(
+        "--with-classes", action="store_true", help="leave out tables that have no classes"
+    )
+    parser.add_argument(
+        "--models", nargs="*", default=list(MODELS), help=f"among {', '.join(MODELS)}"
+    )
+    parser.add_argument(
+        "--ablate",
+        nargs="*",
+        help=f"leave out one ingredient at a time, among {', '.join(ABLATIONS)}",
+    )
     parser.add_argument("--splits", type=int, default=5)
     parser.add_argument("--max-rows", type=int, default=2000)
     parser.add_argument("--jobs", type=int, default=2)
@@ -276,9 +321,14 @@ def main():
     }
     words = ["versus_linear.py"]
     for key, value in asked.items():
-        words += [f"--{key.replace('_', '-')}", *([] if value is True else np.atleast_1d(value).astype(str))]
+        words += [
+            f"--{key.replace('_', '-')}",
+            *([] if value is True else np.atleast_1d(value).astype(str)),
+        ]
     lines = heading(
-        shlex.join(words), ("torch", "scikit-learn", "numpy"), f"{len(cells)} cells, {options.splits} splits"
+        shlex.join(words),
+        ("torch", "scikit-learn", "numpy"),
+        f"{len(cells)} cells, {options.splits} splits",
     )
     (report if options.ablate is None else report_ablations)(cells, models, lines.append)
     publish(lines, options.out)

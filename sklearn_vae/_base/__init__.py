@@ -1,4 +1,7 @@
-"""The base of the estimators: scikit-learn's methods over a skorch net that is held, not inherited."""
+"""The base of the estimators: scikit-learn's methods over a skorch net that is held.
+
+It is not inherited.
+"""
 
 import inspect
 import warnings
@@ -39,7 +42,7 @@ _name_methods(Evaluation)
 
 
 class BaseVAE(Fitting, Evaluation, BaseEstimator):
-    """What `VAETransformer` and `RhoVAETransformer` share: everything but the posterior's families."""
+    """What both estimators share: everything but the posterior's families."""
 
     _parameter_constraints = {
         "n_components": [Interval(Integral, 1, None, closed="left")],

@@ -40,24 +40,24 @@ def check_support(X, name, likelihood, feature_names):
         if bad.any():
             row, column = np.argwhere(bad)[0]
             raise ValueError(
-                f"likelihood={name!r} takes values in {likelihood.support}, but column {feature_names[column]!r} of X "
-                f"has {X[rows][row, column]} in row {rows.start + row} ({bad.any(0).sum()} columns do not fit): "
-                f"{likelihood.remedy}."
+                f"likelihood={name!r} takes values in {likelihood.support}, but column "
+                f"{feature_names[column]!r} of X has {X[rows][row, column]} in row "
+                f"{rows.start + row} ({bad.any(0).sum()} columns do not fit): {likelihood.remedy}."
             )
 
 
 def centre_and_scale(X, standardize):
     """What features are centred and scaled by inside, where the likelihood allows it.
 
-    Constant columns have no density and are left out of the model: their scale is 0 and their mean the
-    constant. If every column is constant, none is left out.
+    Constant columns have no density and are left out of the model: their scale is 0 and their mean
+    the constant. If every column is constant, none is left out.
 
     Parameters
     ----------
     X : ndarray of shape (n, n_features)
     standardize : bool or "auto"
-        True scales each column by its own standard deviation; "auto" all by one where they share a unit
-        (`share_a_unit`); False leaves them as they are.
+        True scales each column by its own standard deviation; "auto" all by one where they share a
+        unit (`share_a_unit`); False leaves them as they are.
 
     Returns
     -------
@@ -74,8 +74,10 @@ def centre_and_scale(X, standardize):
 
 
 def centre_and_scale_from(mean, variance, lowest, highest, standardize):
-    """As `centre_and_scale`, from the moments of each column and the range of its values, (n_features,) each."""
-    constant = highest - lowest <= 4 * np.finfo(np.float64).eps * np.maximum(abs(lowest), abs(highest))
+    """As `centre_and_scale`, from each column's moments and range of values, (n_features,) each."""
+    constant = highest - lowest <= 4 * np.finfo(np.float64).eps * np.maximum(
+        abs(lowest), abs(highest)
+    )
     varies = ~constant if not constant.all() else constant
     scale = np.where(constant, 1.0, np.sqrt(variance))
     if not standardize:
@@ -91,7 +93,10 @@ def share_a_unit(ranges):
     None is far wider than most, and few are far narrower.
     """
     middle = np.median(ranges)
-    return ranges.max() <= WIDEST_RANGE * middle and np.quantile(ranges, 0.1) >= NARROWEST_RANGE * middle
+    return (
+        ranges.max() <= WIDEST_RANGE * middle
+        and np.quantile(ranges, 0.1) >= NARROWEST_RANGE * middle
+    )
 
 
 def scaled(X, mean, scale, dtype):
@@ -136,14 +141,14 @@ def rows_for_net(X, rows, mean, scale, feature_names):
     if overflow.any():
         name = feature_names[varies[np.flatnonzero(overflow)[0]]]
         raise ValueError(
-            f"Column {name!r} of X has values too large for dtype('float32'), in which the net is trained. "
-            "Take its logarithm, or divide it by a constant."
+            f"Column {name!r} of X has values too large for dtype('float32'), in which the net is "
+            "trained. Take its logarithm, or divide it by a constant."
         )
     return out
 
 
 class RowsOnDisk:
-    """Rows of an array that is not to be held in memory, scaled and sent to the device as they are asked for.
+    """Rows of an array not to be held in memory, scaled and sent to the device when asked for.
 
     Parameters
     ----------
@@ -169,11 +174,18 @@ class RowsOnDisk:
     def __getitem__(self, index):
         rows = self.rows[index.numpy() if isinstance(index, torch.Tensor) else index]
         x = torch.from_numpy(rows_for_net(self.X, rows, *self.scaling))
-        return x.pin_memory().to(self.device, non_blocking=True) if self.device.type == "cuda" else x.to(self.device)
+        return (
+            x.pin_memory().to(self.device, non_blocking=True)
+            if self.device.type == "cuda"
+            else x.to(self.device)
+        )
 
 
 def is_too_large(X, device):
-    """Whether a float32 copy of X is to be avoided: more than fits on the GPU, or a large memory map."""
+    """Whether a float32 copy of X is to be avoided.
+
+    Where it is more than fits on the GPU, or X is a large memory map.
+    """
     size = 4 * X.size
     if device.type == "cuda" and size > 0.8 * torch.cuda.mem_get_info(device)[0]:
         return True

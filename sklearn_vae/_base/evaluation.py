@@ -1,7 +1,7 @@
 """Evaluation: what a fitted model answers.
 
-It runs in the data's own dtype, over chunks of rows of bounded size, without gradients. In float64 a
-row's result depends on that row alone, to rounding; in float32 to float32's rounding. `elbo` and
+It runs in the data's own dtype, over chunks of rows of bounded size, without gradients. In float64
+a row's result depends on that row alone, to rounding; in float32 to float32's rounding. `elbo` and
 `score_samples` use one fixed set of deviates for all rows and all models, so they do not depend on
 chance either.
 """
@@ -57,8 +57,8 @@ class Evaluation(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         Z = check_array(X, dtype=[np.float64, np.float32], input_name="X")
         if Z.shape[1] != self._spec["n_components"]:
             raise ValueError(
-                f"{type(self).__name__}.inverse_transform takes Z of {self._spec['n_components']} components, "
-                f"as transform gives them, but X has {Z.shape[1]} columns."
+                f"{type(self).__name__}.inverse_transform takes Z of {self._spec['n_components']} "
+                f"components, as transform gives them, but X has {Z.shape[1]} columns."
             )
         return self._in_units_of_X(lambda module, z: module.decode(z).mean, Z)
 
@@ -81,7 +81,9 @@ class Evaluation(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         """
         check_is_fitted(self)
         if not isinstance(n_samples, Integral) or n_samples < 1:
-            raise ValueError(f"sample draws n_samples >= 1 samples, an integer; got n_samples={n_samples!r}.")
+            raise ValueError(
+                f"sample draws n_samples >= 1 samples, an integer; got n_samples={n_samples!r}."
+            )
         rng = np.random.RandomState(seed_from(random_state))
         Z = rng.standard_normal((n_samples, self._spec["n_components"]))
         likelihood = self.net_.module_.likelihood
@@ -106,16 +108,22 @@ class Evaluation(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         mean : ndarray of shape (n_samples, n_components)
             What `transform` gives.
         covariance : ndarray of shape (n_samples, n_components, n_components), or dict of ndarray
-            L L^T; or, for "own", the numbers that the family has: "variance" of shape (n_samples, n_components), or
-            (n_samples, 1) where it is the same for all components; "rho" (n_samples, 1) for "ar1" and "scaled_ar1";
-            "factor" L (n_samples, n_components, n_components) for "full".
+            L L^T; or, for "own", the numbers that the family has: "variance" of shape (n_samples,
+            n_components), or (n_samples, 1) where it is the same for all components; "rho"
+            (n_samples, 1) for "ar1" and "scaled_ar1"; "factor" L (n_samples, n_components,
+            n_components) for "full".
         """
         if form not in ("dense", "own"):
-            raise ValueError(f"posterior gives the covariance in the form 'dense' or 'own'; got form={form!r}.")
+            raise ValueError(
+                f"posterior gives the covariance in the form 'dense' or 'own'; got form={form!r}."
+            )
 
         def of(module, x):
             q = module.encode(x)
-            return {"mean": q.mean, **({"covariance": q.covariance()} if form == "dense" else q.own_form())}
+            return {
+                "mean": q.mean,
+                **({"covariance": q.covariance()} if form == "dense" else q.own_form()),
+            }
 
         own = self._of_samples(of, self._ready(X), width=self._spec["n_components"] ** 2)
         mean = own.pop("mean")
@@ -137,9 +145,9 @@ class Evaluation(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         bound : ndarray of shape (n_samples,)
             Nats, in the units of X.
         terms : :class:`~sklearn.utils.Bunch`
-            In its place if `split`: ``bound``, ``reconstruction`` and ``kl`` of shape (n_samples,), with
-            bound = reconstruction - kl, and ``kl_per_component`` of shape (n_samples, n_components), whose sum is kl
-            (the chain rule over components).
+            In its place if `split`: ``bound``, ``reconstruction`` and ``kl`` of shape (n_samples,),
+            with bound = reconstruction - kl, and ``kl_per_component`` of shape (n_samples,
+            n_components), whose sum is kl (the chain rule over components).
         """
 
         def terms(output, x):
@@ -158,16 +166,17 @@ class Evaluation(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
     def score_samples(self, X, *, n_draws=64, diagnostics=False):
         """Log p(x) of each sample, by importance sampling.
 
-        The estimate is log 1/K sum_k p(x | z_k) p(z_k) / r(z_k) over K draws of a proposal r made for the
-        row: Laplace's approximation of its posterior, and the encoder's q(z | x) beside it where that is not
-        enough (:mod:`sklearn_vae.importance`). Its expectation is a lower bound on log p(x) (Burda et al.
-        2016). In a linear model it is exact.
+        The estimate is log 1/K sum_k p(x | z_k) p(z_k) / r(z_k) over K draws of a proposal r made
+        for the row: Laplace's approximation of its posterior, and the encoder's q(z | x) beside it
+        where that is not enough (:mod:`sklearn_vae.importance`). Its expectation is a lower bound
+        on log p(x) (Burda et al. 2016). In a linear model it is exact.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
         n_draws : int, default=64
-            Fixed deviates, the same for every row; more of them bring the estimate closer to log p(x).
+            Fixed deviates, the same for every row; more of them bring the estimate closer to log
+            p(x).
         diagnostics : bool, default=False
             Whether to return the effective sample sizes.
 
@@ -177,8 +186,8 @@ class Evaluation(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
             Nats, in the units of X; comparable with the `score_samples` of
             :class:`~sklearn.decomposition.PCA` and :class:`~sklearn.mixture.GaussianMixture`.
         estimate : :class:`~sklearn.utils.Bunch`
-            In its place if `diagnostics`: ``log_prob`` and ``effective_draws`` of shape (n_samples,). Below 5
-            effective draws an estimate is not to be trusted.
+            In its place if `diagnostics`: ``log_prob`` and ``effective_draws`` of shape
+            (n_samples,). Below 5 effective draws an estimate is not to be trusted.
 
         Warns
         -----
@@ -198,9 +207,10 @@ class Evaluation(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         doubtful = np.sum(estimate.effective_draws[known] < min(UNTRUSTED, n_draws / 2))
         if doubtful > 0.01 * len(X):
             warnings.warn(
-                f"The log-likelihood of {doubtful} of {len(X)} rows rests on fewer than {UNTRUSTED:g} effective "
-                f"draws and may be off by a nat or more. Raise n_draws (now {n_draws}) in score_samples(X, n_draws=...)"
-                "; score_samples(X, diagnostics=True) tells which rows they are.",
+                f"The log-likelihood of {doubtful} of {len(X)} rows rests on fewer than "
+                f"{UNTRUSTED:g} effective draws and may be off by a nat or more. Raise n_draws "
+                f"(now {n_draws}) in score_samples(X, n_draws=...); score_samples(X, "
+                "diagnostics=True) tells which rows they are.",
                 UserWarning,
                 stacklevel=2,
             )
@@ -226,7 +236,8 @@ class Evaluation(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
 
     def _checked(self, X, reset=False, ensure_min_samples=1, likelihood=None):
         """Validate X, and that the likelihood gives it a probability."""
-        # Integers and half floats are converted in chunks: a memory map may be larger than the memory.
+        # Integers and half floats are converted in chunks: a memory map may be larger than the
+        # memory.
         dtype = None if data.is_narrow(X) else [np.float64, np.float32]
         X = validate_data(self, X, reset=reset, dtype=dtype, ensure_min_samples=ensure_min_samples)
         name = likelihood or (self.likelihood if reset else self._spec["likelihood"])
@@ -259,10 +270,11 @@ class Evaluation(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         return self._evaluate(function, Z, after=unscale)
 
     def _evaluate(self, function, x, width=1, before=None, after=None, in_double=False):
-        """``function(module, x)``, a tensor or a dict of tensors, for chunks of x whose rows take `width` numbers.
+        """``function(module, x)`` for chunks of x whose rows take `width` numbers.
 
-        `before` and `after`, functions of arrays, are applied to what goes into it and comes out of it. With
-        `in_double` the function is computed in float64, whatever x is in.
+        It gives a tensor or a dict of tensors. `before` and `after`, functions of arrays, are
+        applied to what goes into it and comes out of it. With `in_double` the function is computed
+        in float64, whatever x is in.
         """
         one_thread_after_fork()
         device = self.device_
@@ -281,15 +293,21 @@ class Evaluation(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
                 # A copy may be written to and has no negative strides, as torch likes it.
                 chunk = np.array(x[rows] if before is None else before(x[rows]), order="C")
                 results = function(module, torch.from_numpy(chunk).to(device, dtype))
-                for name, result in (results if isinstance(results, dict) else {None: results}).items():
+                for name, result in (
+                    results if isinstance(results, dict) else {None: results}
+                ).items():
                     result = result.cpu().numpy() if after is None else after(result.cpu().numpy())
                     if name not in out:
                         out[name] = np.empty((len(x), *result.shape[1:]), dtype=dtype_out)
-                    out[name][rows] = result
+                    with np.errstate(over="ignore"):  # of a row so far out that float32 ends
+                        out[name][rows] = result
         return out.get(None, out)
 
     def _bound(self, X, n_draws, function):
-        """``function(output, x)``, a dict with a bound in it, for each row over fixed deviates; in X's units."""
+        """``function(output, x)`` for each row over fixed deviates; in X's units.
+
+        It gives a dict with a bound in it.
+        """
         X = self._ready(X)
         eps = fixed_deviates(n_draws, self._spec["n_components"])
 
@@ -302,6 +320,9 @@ class Evaluation(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
 
 
 def _defined(bound):
-    """A bound on log p(x); -inf where it is inf - inf, of a row so far out that squares overflow."""
+    """A bound on log p(x); -inf where it is inf - inf.
+
+    That is a row so far out that squares overflow.
+    """
     bound[np.isnan(bound)] = -np.inf
     return bound

@@ -1,9 +1,9 @@
 """Fitting: from data and parameters to a fitted net.
 
-In order: check the data; find the scale of the features; decide which rows are held out; build the net;
-take it to where it starts; train it on float32 rows (`selection`); put the components in order; and only
-then let the result take the place of what was there before. A fit that fails or is interrupted leaves the
-estimator as it was.
+In order: check the data; find the scale of the features; decide which rows are held out; build the
+net; take it to where it starts; train it on float32 rows (`selection`); put the components in
+order; and only then let the result take the place of what was there before. A fit that fails or is
+interrupted leaves the estimator as it was.
 """
 
 import warnings
@@ -33,7 +33,9 @@ from .net import ARCHITECTURE, build_net, starting_points, weightless_noise
 
 ACTIVE = 0.01  # variance of a component's posterior mean over the data (Burda et al. 2016)
 DIAGNOSED = 10_000  # rows at most
-NO_NOISE = 10 * SMALLEST_NOISE  # below which a learned variance says that the likelihood has no upper bound
+NO_NOISE = (
+    10 * SMALLEST_NOISE
+)  # below which a learned variance says that the likelihood has no upper bound
 
 
 class Fitting:
@@ -48,14 +50,14 @@ class Fitting:
         X : array-like of shape (n_samples, n_features)
             Training data; at least two samples.
         y : Ignored
-            Not used, present for API consistency by convention. A splitter given as `early_stopping`
-            sees it.
+            Not used, present for API consistency by convention. A splitter given as
+            `early_stopping` sees it.
         groups : array-like of shape (n_samples,), default=None
-            Labels of rows that belong together, such as the measurements of one subject. Rows of one
-            group are either all held out or all trained on. Ignored if no row of X is held out.
+            Labels of rows that belong together, such as the measurements of one subject. Rows of
+            one group are either all held out or all trained on. Ignored if no row of X is held out.
         X_val : array-like of shape (n_validation_samples, n_features), default=None
-            Rows that are held out, in the place of a part of X. They decide when to stop and how large
-            the noise is, and are not trained on.
+            Rows that are held out, in the place of a part of X. They decide when to stop and how
+            large the noise is, and are not trained on.
 
         Returns
         -------
@@ -82,14 +84,16 @@ class Fitting:
             seed, seeds = self._prepare(X, resume)
             train, valid, max_iter = self._held_out(X, y, groups, X_val, seeds[0])
             self._moments = None
-            still_improving = self._train(train, valid, max_iter, resume, seed, seeds, settle=X_val is None)
+            still_improving = self._train(
+                train, valid, max_iter, resume, seed, seeds, settle=X_val is None
+            )
             self._diagnose(X)
         self._warn_of_collapse()
         self._warn_of_no_upper_bound()
         if still_improving:
             warnings.warn(
-                f"{type(self).__name__}.fit was still improving when max_iter={self.max_iter} ended it. "
-                "Raise max_iter to train longer.",
+                f"{type(self).__name__}.fit was still improving when max_iter={self.max_iter} "
+                "ended it. Raise max_iter to train longer.",
                 ConvergenceWarning,
                 stacklevel=3,
             )
@@ -100,10 +104,10 @@ class Fitting:
         """Train for one epoch on a block of data, from where the last call left off.
 
         Training starts at the linear model of the first block, of at least two samples. Each time
-        that the rows seen have grown by a quarter, the linear model of all of them competes with the net on the
-        block that comes, which is new to both, and training starts anew from there if it does better.
-        Of the rows no more than mean, covariance and range are kept, for up to 1,000 features. Blocks
-        should be shuffled all the same: in sorted order they train badly.
+        that the rows seen have grown by a quarter, the linear model of all of them competes with
+        the net on the block that comes, which is new to both. Training starts anew from there if it
+        does better. Mean, covariance and range of the rows are kept, for up to 1,000 features, and
+        no row. Blocks should be shuffled all the same: in sorted order they train badly.
 
         Parameters
         ----------
@@ -124,13 +128,15 @@ class Fitting:
             moments, looked_at, start = self._stream(X, resume, seeds)
             x = self._rows(X, np.arange(len(X)))
             self._train(x, None, 1, resume, seed, seeds, start=start)
-            self._moments = None if moments is None else {**moments._asdict(), "looked_at": looked_at}
+            self._moments = (
+                None if moments is None else {**moments._asdict(), "looked_at": looked_at}
+            )
             self._diagnose(X)
         self._warn_of_no_upper_bound()
         return self
 
     def _stream(self, X, resume, seeds):
-        """The moments of a stream with the block X, the rows at its last look, and a net to start anew from."""
+        """A stream's moments with X, the rows at its last look, and a net to start anew from."""
         spec = self.get_params(deep=False)
         if not resume:
             moments = stream.begins(spec, X)
@@ -138,20 +144,26 @@ class Fitting:
                 return None, 0, None
             halves = np.array_split(X, 2)
             scaling, before = (self.mean_, self.scale_), Moments.of(halves[0])
-            return moments, len(X), stream.start_of(spec, moments, *scaling, seeds, halves[1], before)
+            return (
+                moments,
+                len(X),
+                stream.start_of(spec, moments, *scaling, seeds, halves[1], before),
+            )
         if not getattr(self, "_moments", None):
             return None, 0, None
         state = dict(self._moments)
         looked_at, before = state.pop("looked_at"), Moments(**state)
         moments = before.with_rows(X)
         # A column that was constant so far is not in the net.
-        is_new = ((moments.highest > moments.lowest) & (self.scale_ == 0)).any()
+        is_new = ((stream.scale_from(spec, moments)[1] > 0) & (self.scale_ == 0)).any()
         if moments.n < stream.GROWTH * looked_at and not is_new:
             return moments, looked_at, None
         known = moments if is_new else before
         mean, scale = stream.scale_from(spec, known)
         net = stream.start_of(spec, known, mean, scale, seeds, X)
-        better = is_new or stream.loss_on(net, X, mean, scale) < stream.loss_on(self.net_, X, self.mean_, self.scale_)
+        better = is_new or stream.loss_on(net, X, mean, scale) < stream.loss_on(
+            self.net_, X, self.mean_, self.scale_
+        )
         if not better:
             return moments, moments.n, None
         self.mean_, self.scale_ = mean, scale
@@ -192,7 +204,10 @@ class Fitting:
         """Rows to train on, rows held out (None if none are), and epochs at most."""
         if X_val is not None:
             if self.early_stopping is False:
-                raise ValueError("X_val holds rows out, but early_stopping=False asks for none. Leave one of them out.")
+                raise ValueError(
+                    "X_val holds rows out, but early_stopping=False asks for none. Leave one of "
+                    "them out."
+                )
             X_val = self._checked(X_val, likelihood=self.likelihood)
             rows = self._rows(X, np.arange(len(X))), self._rows(X_val, np.arange(len(X_val)))
             return *rows, self.max_iter
@@ -203,7 +218,11 @@ class Fitting:
         labels, early_stopping = groups, self.early_stopping
         if groups is None and early_stopping:
             labels = splitting.copies(X)
-            if early_stopping == "auto" and labels is not None and labels.max() + 1 < splitting.FEWEST_DISTINCT:
+            if (
+                early_stopping == "auto"
+                and labels is not None
+                and labels.max() + 1 < splitting.FEWEST_DISTINCT
+            ):
                 early_stopping = False
         how = early_stopping, self.validation_fraction, seed
         rows = splitting.split(len(X), *how, labels)
@@ -217,25 +236,30 @@ class Fitting:
         return self._apart(torch.cat([train, valid]), distance, how)
 
     def _apart(self, x, distance, how):
-        """As `_held_out`, for rows that are related: neighbours within a distance are kept together."""
-        train, valid = splitting.split(len(x), "auto", *how[1:], splitting.linked(x.cpu().numpy(), distance))
+        """As `_held_out`, for rows that are related.
+
+        Neighbours within a distance are kept together.
+        """
+        train, valid = splitting.split(
+            len(x), "auto", *how[1:], splitting.linked(x.cpu().numpy(), distance)
+        )
         if valid is None:
             train, valid = splitting.split(len(x), "auto", *how[1:])
             done, max_iter = "no split keeps them apart, so the model is left where it started", 0
         else:
             done, max_iter = "neighbours were kept on one side of the split", self.max_iter
         warnings.warn(
-            f"{type(self).__name__}.fit found held-out rows much nearer to rows trained on than independent rows "
-            "would be. They seem to be copies, repeated measurements or overlapping windows, which tell nothing "
-            f"new: {done}. Say which rows belong together by fit(X, groups=...), or hold rows out by fit(X, "
-            "X_val=...).",
+            f"{type(self).__name__}.fit found held-out rows much nearer to rows trained on than "
+            "independent rows would be. They seem to be copies, repeated measurements or "
+            f"overlapping windows, which tell nothing new: {done}. Say which rows belong together "
+            "by fit(X, groups=...), or hold rows out by fit(X, X_val=...).",
             UserWarning,
             stacklevel=5,
         )
         return x[train], x[valid], max_iter
 
     def _train(self, x, x_valid, max_iter, resume, seed, seeds, settle=True, start=None):
-        """Train a net, from the fitted one or from where it may start, and let the best become the model.
+        """Train a net, from the fitted one or from a start, and let the best become the model.
 
         With `start`, a net, from there.
 
@@ -257,12 +281,16 @@ class Fitting:
             def go_on(net, *_):
                 load_net_state(net, state)
                 if factor != 1:
-                    net.module_.likelihood.start_noise(net.module_.likelihood.noise_variance / factor)
+                    net.module_.likelihood.start_noise(
+                        net.module_.likelihood.noise_variance / factor
+                    )
 
             starts = [go_on]
         else:
             starts = starting_points(spec, self.scale_, seeds[2])
-        trainer = Trainer(net, x, x_valid, max_iter, Seeds(*seeds[3:]), self.n_iter_ if resume else 0)
+        trainer = Trainer(
+            net, x, x_valid, max_iter, Seeds(*seeds[3:]), self.n_iter_ if resume else 0
+        )
         best = best_net(trainer, starts, settle)
         if start is not None or not resume:
             # Where training goes on, components stay what they were.
@@ -275,13 +303,19 @@ class Fitting:
         """Rows of X as the net takes them, on the device."""
         if rows is None:
             return None
-        scaling, device = (self.mean_, self.scale_, self._feature_names()), resolve_device(self.device)
+        scaling, device = (
+            (self.mean_, self.scale_, self._feature_names()),
+            resolve_device(self.device),
+        )
         if is_too_large(X, device):
             return RowsOnDisk(X, rows, *scaling, device)
         return torch.from_numpy(rows_for_net(X, rows, *scaling)).to(device)
 
     def _take(self, net, best, spec, seed, resume, factor):
-        """Let a trained net become the fitted model, with the history of the run that was watched."""
+        """Let a trained net become the fitted model.
+
+        With the history of the run that was watched.
+        """
         net.module_.eval()
         likelihood = net.module_.likelihood
 
@@ -289,7 +323,10 @@ class Fitting:
             """In nats, under the noise that was asked for and not the one that was trained with."""
             if factor == 1:
                 return of_training
-            constant = 0.5 * torch.log(2 * torch.pi * likelihood.noise_variance).sum().item() + net.log_scale
+            constant = (
+                0.5 * torch.log(2 * torch.pi * likelihood.noise_variance).sum().item()
+                + net.log_scale
+            )
             squares = (of_training - constant) / factor
             return squares + constant + 0.5 * np.count_nonzero(self.scale_) * np.log(factor)
 
@@ -297,8 +334,12 @@ class Fitting:
             return [*before, *(loss(epoch[name]) for epoch in best.epochs if name in epoch)]
 
         self.loss_curve_ = curve("train_loss", self.loss_curve_ if resume else [])
-        self.validation_loss_curve_ = curve("valid_loss", (resume and self.validation_loss_curve_) or []) or None
-        self.best_loss_ = loss(best.watch.best_ if best.watch.epochs_ else best.losses.mean().item() + net.log_scale)
+        self.validation_loss_curve_ = (
+            curve("valid_loss", (resume and self.validation_loss_curve_) or []) or None
+        )
+        self.best_loss_ = loss(
+            best.watch.best_ if best.watch.epochs_ else best.losses.mean().item() + net.log_scale
+        )
         self.loss_ = self.loss_curve_[-1] if self.loss_curve_ else self.best_loss_
         self.n_iter_ = len(self.loss_curve_)
         self.net_, self._spec, self._seed = net, spec, seed
@@ -332,9 +373,10 @@ class Fitting:
         d = self.n_components
         if 2 * self.n_active_components_ < d:
             warnings.warn(
-                f"Only {self.n_active_components_} of {d} components of {type(self).__name__} are active: the others "
-                f"tell nothing of a sample. Lower beta (now {self.beta}), raise free_bits or kl_warmup, train longer, "
-                "or ask for fewer components; kl_per_component_ says what each of them tells.",
+                f"Only {self.n_active_components_} of {d} components of {type(self).__name__} are "
+                f"active: the others tell nothing of a sample. Lower beta (now {self.beta}), "
+                "raise free_bits or kl_warmup, train longer, or ask for fewer components; "
+                "kl_per_component_ says what each of them tells.",
                 UserWarning,
                 stacklevel=4,
             )
@@ -345,10 +387,11 @@ class Fitting:
             return
         if likelihood.noise_variance.min() < NO_NOISE:
             warnings.warn(
-                f"The likelihood of these data has no upper bound: {self.n_components} components of "
-                f"{type(self).__name__} rebuild them but for rounding, and the learned noise variance is next to "
-                "nothing. The score tells nothing of other data. Ask for fewer components, give more rows, leave out "
-                "columns that follow from others, or fix noise_variance.",
+                f"The likelihood of these data has no upper bound: {self.n_components} components "
+                f"of {type(self).__name__} rebuild them but for rounding, and the learned noise "
+                "variance is next to nothing. The score tells nothing of other data. Ask for "
+                "fewer components, give more rows, leave out columns that follow from others, or "
+                "fix noise_variance.",
                 UserWarning,
                 stacklevel=4,
             )
@@ -357,22 +400,30 @@ class Fitting:
         """What `_parameter_constraints` cannot say."""
         sizes = self.hidden_layer_sizes
         if not all(isinstance(size, Integral) and size >= 1 for size in sizes):
-            raise ValueError(f"hidden_layer_sizes takes positive integers, one per hidden layer, or (); got {sizes!r}.")
+            raise ValueError(
+                "hidden_layer_sizes takes positive integers, one per hidden layer, or (); got "
+                f"{sizes!r}."
+            )
         if self.net_class is not None and not issubclass(self.net_class, VAENet):
-            raise ValueError(f"net_class takes a subclass of sklearn_vae.training.VAENet; got {self.net_class!r}.")
+            raise ValueError(
+                "net_class takes a subclass of sklearn_vae.training.VAENet; got "
+                f"{self.net_class!r}."
+            )
         for name in ("encoder", "decoder"):
             if isinstance(getattr(self, name), torch.nn.Module):
                 raise ValueError(
-                    f"{name} takes a factory f(n_in, n_out) that returns a torch.nn.Module, so that each fit has "
-                    f"a network of its own; got the module {getattr(self, name)!r}. Give a function that makes it."
+                    f"{name} takes a factory f(n_in, n_out) that returns a torch.nn.Module, so "
+                    "that each fit has a network of its own; got the module "
+                    f"{getattr(self, name)!r}. Give a function that makes it."
                 )
 
     def _check_same_architecture(self):
         changed = [name for name in ARCHITECTURE if getattr(self, name) != self._spec[name]]
         if changed:
             raise ValueError(
-                f"{type(self).__name__} cannot go on training with another {', '.join(changed)}: the fitted net does "
-                "not fit. Set warm_start=False and call fit to start afresh, or put back the values of the last fit."
+                f"{type(self).__name__} cannot go on training with another {', '.join(changed)}: "
+                "the fitted net does not fit. Set warm_start=False and call fit to start afresh, "
+                "or put back the values of the last fit."
             )
 
 

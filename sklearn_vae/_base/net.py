@@ -76,7 +76,10 @@ def build_net(spec, scale, device, seed):
         "verbose": int(spec["verbose"]),
     }
     if spec["objective"] == "infovae":
-        defaults |= {"criterion__info_alpha": spec["info_alpha"], "criterion__info_lambda": spec["info_lambda"]}
+        defaults |= {
+            "criterion__info_alpha": spec["info_alpha"],
+            "criterion__info_lambda": spec["info_lambda"],
+        }
     given = spec["net_params"] or {}
     if "optimizer" not in given:
         defaults |= {
@@ -105,16 +108,24 @@ def _likelihood(spec, scale):
 
 
 def _noise(spec, scale):
-    """How the noise is parametrised; a fixed variance is given in X's units and goes into the net's."""
+    """How the noise is parametrised.
+
+    A fixed variance is given in X's units and goes into the net's.
+    """
     noise = spec["noise_variance"]
-    return noise if isinstance(noise, str) else noise / scale[scale > 0] ** 2 / weightless_noise(spec, scale)
+    return (
+        noise
+        if isinstance(noise, str)
+        else noise / scale[scale > 0] ** 2 / weightless_noise(spec, scale)
+    )
 
 
 def weightless_noise(spec, scale):
-    """The factor by which training may divide a fixed noise variance: 1 unless it has no effect on the best weights.
+    """The factor by which training may divide a fixed noise variance.
 
-    In a plain autoencoder (beta = 0) it weighs the whole loss. An optimizer and a tolerance know no
-    units, so training takes a noise whose geometric mean is 1 in the net's units.
+    It is 1 unless it has no effect on the best weights. In a plain autoencoder (beta = 0) it weighs
+    the whole loss. An optimizer and a tolerance know no units, so training takes a noise whose
+    geometric mean is 1 in the net's units.
     """
     if spec["beta"] or isinstance(spec["noise_variance"], str) or _growth(spec) not in (0, "auto"):
         return 1.0
@@ -122,7 +133,10 @@ def weightless_noise(spec, scale):
 
 
 def _growth(spec):
-    """How the noise grows with the distance; in a linear model, which is probabilistic PCA or factor analysis, not."""
+    """How the noise grows with the distance.
+
+    In a linear model, which is probabilistic PCA or factor analysis, it does not.
+    """
     return 0.0 if spec["noise_growth"] == "auto" and _is_linear(spec) else spec["noise_growth"]
 
 
@@ -131,7 +145,9 @@ def _is_linear(spec):
 
 
 def starting_points(spec, scale, seed):
-    """Functions ``f(net, x, x_valid, train, origin)`` that take a fresh net to where its training may start.
+    """Functions that take a fresh net to where its training may start.
+
+    They are called as ``f(net, x, x_valid, train, origin)``.
 
     Parameters
     ----------
@@ -145,8 +161,8 @@ def starting_points(spec, scale, seed):
     Returns
     -------
     list of callable
-        The start that every fit takes, and then those that need rows held out to compete. The first takes
-        `Moments` in the place of rows x as well.
+        The start that every fit takes, and then those that need rows held out to compete. The first
+        takes `Moments` in the place of rows x as well.
     """
 
     def sample(x):
@@ -162,10 +178,14 @@ def starting_points(spec, scale, seed):
     def linear(net, x, *_):
         noise = _noise(spec, scale)
         if spec["beta"] == 0 and not isinstance(noise, str):
-            selection.start_at(net.module_, selection.projection(sample(x), spec["n_components"], noise, seed))
+            selection.start_at(
+                net.module_, selection.projection(sample(x), spec["n_components"], noise, seed)
+            )
             net.module_.likelihood.start_noise(torch.as_tensor(noise, dtype=torch.float32))
         else:
-            selection.start_at(net.module_, selection.linear_model(sample(x), spec["n_components"], noise, seed))
+            selection.start_at(
+                net.module_, selection.linear_model(sample(x), spec["n_components"], noise, seed)
+            )
 
     def of_counts(net, x, *_):
         moments = x if isinstance(x, selection.Moments) else selection.Moments.of(sample(x))
@@ -177,7 +197,8 @@ def starting_points(spec, scale, seed):
         net.module_.likelihood.requires_grad_(False)
         train(net)
         net.module_.likelihood.requires_grad_(True)
-        # A refit is trained on the rows held out; the module where the first training started was not.
+        # A refit is trained on the rows held out; the module where the first training started was
+        # not.
         unseen_by = origin or net.module_
         selection.release_noise(net.module_, unseen_by, thinned(x_valid, JUDGED))
         net.fresh_optimizer()
@@ -196,4 +217,6 @@ def starting_points(spec, scale, seed):
         return [at_the_mean]
     can_bend = not _is_linear(spec) and spec["noise_variance"] in ("shared", "per_feature")
     # With as many components as features the linear model leaves nothing to be explained.
-    return [linear, sharp] if can_bend and spec["n_components"] < np.count_nonzero(scale) else [linear]
+    return (
+        [linear, sharp] if can_bend and spec["n_components"] < np.count_nonzero(scale) else [linear]
+    )

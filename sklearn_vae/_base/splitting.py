@@ -5,10 +5,10 @@ Two kinds of rows do not: copies of training rows, and near relatives of them.
 
 * **Copies** stay on one side of the split (`copies`). In a table of categories or counts equal rows
   are no copies but the same answer given twice; there no column is nearly as varied as the rows.
-* **Relatives** (repeated measurements of one subject) need `groups`. `is_related` looks for them all
-  the same. Let r_k be the distance from a held-out row to its k-th nearest training row. Where n
-  independent rows have a density of dimension m, m log r_k has the mean psi(k) + const, so the slope
-  of log r_k over psi(k) is 1 / m at every k. Where each row has g relatives the distances
+* **Relatives** (repeated measurements of one subject) need `groups`. `is_related` looks for them
+  all the same. Let r_k be the distance from a held-out row to its k-th nearest training row. Where
+  n independent rows have a density of dimension m, m log r_k has the mean psi(k) + const, so the
+  slope of log r_k over psi(k) is 1 / m at every k. Where each row has g relatives the distances
   jump between k = g and k = 2 g, and the slope there is many times that elsewhere.
 """
 
@@ -27,7 +27,10 @@ FEWEST_DISTINCT = 4 * FEWEST_TO_JUDGE  # rows, without which "auto" holds none o
 AS_VARIED = 0.9  # distinct values of a column per distinct row, from which on equal rows are copies
 EXAMINED = 5000  # distinct rows, at most, in which values are counted
 NEIGHBOURS = 2 ** np.arange(6)
-QUERIES, LARGEST = 300, 100_000  # held-out rows that are asked for their neighbours; training rows, at most
+QUERIES, LARGEST = (
+    300,
+    100_000,
+)  # held-out rows that are asked for their neighbours; training rows, at most
 JUMP = 3.0  # of the slope, from which on rows are called related
 
 
@@ -57,8 +60,9 @@ def split(n, early_stopping, validation_fraction, seed, groups=None):
         return np.arange(n), None
     if n - n_valid < 2:
         raise ValueError(
-            f"early_stopping holds out {n_valid} of n_samples = {n} (validation_fraction={validation_fraction}), "
-            "which leaves fewer than 2 to train on. Give more samples, or set early_stopping=False."
+            f"early_stopping holds out {n_valid} of n_samples = {n} "
+            f"(validation_fraction={validation_fraction}), which leaves fewer than 2 to train on. "
+            "Give more samples, or set early_stopping=False."
         )
     # Tables are often sorted, by class or by time.
     order = np.random.RandomState(seed).permutation(n)
@@ -70,15 +74,21 @@ def split(n, early_stopping, validation_fraction, seed, groups=None):
     if early_stopping == "auto":
         return np.arange(n), None
     raise ValueError(
-        f"early_stopping holds out whole groups of rows, but the {len(np.unique(groups))} group(s) given have too many "
-        f"rows each: about {n_valid} of n_samples = {n} are to be held out and at most half. Give smaller groups, "
-        "rows of their own as X_val, or set early_stopping=False."
+        f"early_stopping holds out whole groups of rows, but the {len(np.unique(groups))} "
+        f"group(s) given have too many rows each: about {n_valid} of n_samples = {n} are to be "
+        "held out and at most half. Give smaller groups, rows of their own as X_val, or set "
+        "early_stopping=False."
     )
 
 
 def _whole_groups(labels, n_valid):
-    """A mask of whole groups, in the order in which they come, of `n_valid` rows or a few more; at most half."""
-    _, first, inverse, sizes = np.unique(labels, return_index=True, return_inverse=True, return_counts=True)
+    """A mask of whole groups, in the order in which they come.
+
+    Of `n_valid` rows or a few more; at most half.
+    """
+    _, first, inverse, sizes = np.unique(
+        labels, return_index=True, return_inverse=True, return_counts=True
+    )
     taken, n_taken = [], 0
     for group in np.argsort(first):
         if n_taken >= n_valid:
@@ -90,12 +100,15 @@ def _whole_groups(labels, n_valid):
 
 
 def split_by(splitter, X, y, groups):
-    """The last split of a scikit-learn splitter: with `TimeSeriesSplit` the one that holds out the latest rows."""
+    """The last split of a scikit-learn splitter.
+
+    With `TimeSeriesSplit` the one that holds out the latest rows.
+    """
     *_, (train, valid) = splitter.split(X, y, groups)
     if len(train) < 2 or len(valid) < 1:
         raise ValueError(
-            f"early_stopping={splitter!r} leaves {len(train)} rows to train on and {len(valid)} held out; "
-            "at least 2 and 1 are needed."
+            f"early_stopping={splitter!r} leaves {len(train)} rows to train on and {len(valid)} "
+            "held out; at least 2 and 1 are needed."
         )
     return np.asarray(train), np.asarray(valid)
 
@@ -146,8 +159,12 @@ def jump(x, x_valid):
     ks, queries = NEIGHBOURS[len(x) / 4 > NEIGHBOURS], thinned(x_valid, QUERIES)
     if len(ks) < 4 or len(x) > LARGEST:
         return 1.0, 0.0
-    distances = plainly_fitted(NearestNeighbors(n_neighbors=ks[-1]), x).kneighbors(queries)[0][:, ks - 1]
-    logs = np.log(distances[distances[:, 0] > 1e-6 * x.shape[1] ** 0.5])  # equal rows are for `copies`
+    distances = plainly_fitted(NearestNeighbors(n_neighbors=ks[-1]), x).kneighbors(queries)[0][
+        :, ks - 1
+    ]
+    logs = np.log(
+        distances[distances[:, 0] > 1e-6 * x.shape[1] ** 0.5]
+    )  # equal rows are for `copies`
     if len(logs) < ENOUGH_TO_JUDGE // 2:
         return 1.0, 0.0
     slopes = np.diff(logs.mean(axis=0)) / np.diff(digamma(ks))
@@ -158,4 +175,6 @@ def jump(x, x_valid):
 def linked(x, distance):
     """Labels of the rows that a chain of steps shorter than `distance` joins."""
     neighbours = plainly_fitted(NearestNeighbors(), x)
-    return connected_components(neighbours.radius_neighbors_graph(radius=distance), directed=False)[1]
+    return connected_components(neighbours.radius_neighbors_graph(radius=distance), directed=False)[
+        1
+    ]

@@ -1,13 +1,14 @@
 """Where a stream of blocks starts, and when it starts anew.
 
-The first block may be small, or off centre, and has no rows held out. So the noise of its linear model is
-that of errors on rows that the model has not seen: one of the first half of the block, on the second.
+The first block may be small, or off centre, and has no rows held out. So the noise of its linear
+model is that of errors on rows that the model has not seen: one of the first half of the block, on
+the second.
 
-Of the rows that come `Moments` are kept, and no row. Each time that the rows seen have grown by a quarter,
-the linear model of all rows before the block competes with the net on the block, which is new to both; where
-it does better, training starts anew from there, with the centre and scale of all rows. So a stream is not
-worse off for its first block, and the looks do not cost much: there are 62 in a million rows. With more than
-1,000 features training goes on from the first block.
+Of the rows that come `Moments` are kept, and no row. Each time that the rows seen have grown by a
+quarter, the linear model of all rows before the block competes with the net on the block, which is
+new to both; where it does better, training starts anew from there, with the centre and scale of all
+rows. So a stream is not worse off for its first block, and the looks do not cost much: there are 62
+in a million rows. With more than 1,000 features training goes on from the first block.
 """
 
 import numpy as np
@@ -34,7 +35,9 @@ def scale_from(spec, moments):
     if not LIKELIHOODS[spec["likelihood"]].rescales:
         return np.zeros(len(moments.mean)), np.ones(len(moments.mean))
     variance = np.diag(moments.covariance)
-    return centre_and_scale_from(moments.mean, variance, moments.lowest, moments.highest, spec["standardize"])
+    return centre_and_scale_from(
+        moments.mean, variance, moments.lowest, moments.highest, spec["standardize"]
+    )
 
 
 def start_of(spec, moments, mean, scale, seeds, X, before=None):
@@ -72,9 +75,14 @@ def start_of(spec, moments, mean, scale, seeds, X, before=None):
 
 def rows(X, mean, scale, device):
     """Rows of X as a net of this scale takes them."""
-    return torch.from_numpy(rows_for_net(X, np.arange(len(X)), mean, scale, range(X.shape[1]))).to(device)
+    return torch.from_numpy(rows_for_net(X, np.arange(len(X)), mean, scale, range(X.shape[1]))).to(
+        device
+    )
 
 
 def loss_on(net, X, mean, scale):
     """Mean loss of a net on a block that it has not been trained on, in nats and X's units."""
-    return net.sample_losses(rows(X, mean, scale, torch.device(net.device))).mean().item() + net.log_scale
+    return (
+        net.sample_losses(rows(X, mean, scale, torch.device(net.device))).mean().item()
+        + net.log_scale
+    )

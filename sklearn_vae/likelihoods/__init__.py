@@ -1,9 +1,9 @@
 r"""The likelihood p(x | z): what a decoder's numbers mean, in nats.
 
 A likelihood is a module that turns the decoder's numbers into a `torch.distributions.Distribution`
-over rows, features independent given z; it may own learned noise. Its mean is what ``inverse_transform`` gives, its
-draws are what ``sample`` gives, its log-probability is the reconstruction term of the bound, with
-every constant kept.
+over rows, features independent given z; it may own learned noise. Its mean is what
+``inverse_transform`` gives, its draws are what ``sample`` gives, its log-probability is the
+reconstruction term of the bound, with every constant kept.
 
     family                x in           the decoder's numbers
     Gaussian              R              mean

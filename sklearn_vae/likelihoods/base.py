@@ -111,5 +111,8 @@ class Likelihood(nn.Module):
         raise NotImplementedError
 
     def of_mean(self, mean: Tensor) -> Tensor:
-        """The decoder's numbers that give about this mean (n_features,), where no linear model can be the start."""
+        """The decoder's numbers that give about this mean (n_features,).
+
+        For where no linear model can be the start.
+        """
         raise NotImplementedError

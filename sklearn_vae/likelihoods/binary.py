@@ -33,8 +33,8 @@ class Bernoulli(Likelihood):
 class ContinuousBernoulliDistribution(Distribution):
     r"""The density that the cross-entropy lacks (Loaiza-Ganem & Cunningham 2019), on [0, 1].
 
-    p(x) = C(lambda) lambda^x (1 - lambda)^(1 - x). In the logit eta of lambda this is an exponential,
-    p(x) = eta exp(eta x) / (exp(eta) - 1), so with h = eta / 2
+    p(x) = C(lambda) lambda^x (1 - lambda)^(1 - x). In the logit eta of lambda this is an
+    exponential, p(x) = eta exp(eta x) / (exp(eta) - 1), so with h = eta / 2
 
         log p(x) = eta (x - 1/2) - log(sinh(h) / h)
         mean     = 1/2 + (coth(h) - 1 / h) / 2
@@ -51,10 +51,15 @@ class ContinuousBernoulliDistribution(Distribution):
         super().__init__(logits.shape, validate_args=False)
 
     def _by_size(self, series, exact):
-        """``series(h^2)`` where |h| is small, ``exact(|h|)`` elsewhere; both see arguments they can take."""
+        """``series(h^2)`` where |h| is small, ``exact(|h|)`` elsewhere.
+
+        Both see arguments they can take.
+        """
         h = self.logits.abs() / 2
         small = h < self.SMALL
-        return torch.where(small, series(torch.where(small, h, 0).square()), exact(torch.where(small, 1, h)))
+        return torch.where(
+            small, series(torch.where(small, h, 0).square()), exact(torch.where(small, 1, h))
+        )
 
     def log_prob(self, value):
         log_sinhc = self._by_size(

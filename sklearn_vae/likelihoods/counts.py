@@ -10,7 +10,10 @@ from .base import LOG_LIMIT, Likelihood, bounded, by_row, float32, unbounded
 
 
 class Count(Likelihood):
-    """Base of the likelihoods of counts: the decoder gives the log of the mean, the encoder sees log(1 + x)."""
+    """Base of the likelihoods of counts.
+
+    The decoder gives the log of the mean, the encoder sees log(1 + x).
+    """
 
     support = "the counts 0, 1, 2, ..."
     remedy = "round it, or use likelihood='gaussian' for values that are not counts"
@@ -33,7 +36,10 @@ class Count(Likelihood):
 
 
 class Poisson(Count):
-    """Counts whose variance is their mean; the decoder gives the log of the rate, bounded within +-30."""
+    """Counts whose variance is their mean.
+
+    The decoder gives the log of the rate, bounded within +-30.
+    """
 
     def forward(self, numbers, z=None):
         return by_row(PoissonDistribution(torch.exp(bounded(numbers)), validate_args=False))
@@ -66,7 +72,11 @@ class NegativeBinomial(Count):
     def forward(self, numbers, z=None):
         log_dispersion = bounded(self.log_dispersion)
         logits = bounded(numbers) + log_dispersion
-        return by_row(NegativeBinomialDistribution(torch.exp(-log_dispersion), logits=logits, validate_args=False))
+        return by_row(
+            NegativeBinomialDistribution(
+                torch.exp(-log_dispersion), logits=logits, validate_args=False
+            )
+        )
 
     def draw(self, p, rng):
         mean = p.mean.double().cpu().numpy()

@@ -1,4 +1,7 @@
-"""The Gaussian likelihoods: fixed or learned noise, which may grow with the distance, or be predicted from z."""
+"""The Gaussian likelihoods: fixed or learned noise, or noise predicted from z.
+
+Learned noise may grow with the distance.
+"""
 
 import math
 
@@ -10,7 +13,9 @@ from torch.nn.functional import mse_loss
 from .base import Likelihood, bounded, float32, log_distance, unbounded
 
 SMALLEST_PREDICTED_VARIANCE = 1e-3
-STARTING_NOISE_VARIANCE = 0.1  # a learned noise started at 1 can collapse for good on a curved surface
+STARTING_NOISE_VARIANCE = (
+    0.1  # a learned noise started at 1 can collapse for good on a curved surface
+)
 
 
 class DiagonalNormal(Distribution):
@@ -73,11 +78,11 @@ class Gaussian(Normal):
         sigma^2(z) = sigma^2 r^g max(1, r / R)^max(0, 1 - g),  r = (1 + |z|^2 / d) / 2
 
     so sigma^2 is the variance where |z|^2 is d, its mean under the prior. With g = 0 it is the same
-    everywhere, as in probabilistic PCA and factor analysis. Data with heavy tails have rows very far out,
-    which no model rebuilds as it does the rest: they cost |x - mean|^2 / (2 sigma^2) nats where the noise
-    does not grow, and about D/2 log |x - mean|^2 where it does. Beyond R, as far as a model has seen, nothing
-    is known of its errors but that they grow with the distance at least in proportion, as those of any
-    wrong slope do.
+    everywhere, as in probabilistic PCA and factor analysis. Data with heavy tails have rows very
+    far out, which no model rebuilds as it does the rest: they cost |x - mean|^2 / (2 sigma^2) nats
+    where the noise does not grow, and about D/2 log |x - mean|^2 where it does. Beyond R, as far as
+    a model has seen, nothing is known of its errors but that they grow with the distance at least
+    in proportion, as those of any wrong slope do.
 
     Parameters
     ----------
@@ -113,7 +118,9 @@ class Gaussian(Normal):
     @torch.no_grad()
     def start_noise(self, variance: Tensor) -> None:
         """Set sigma^2, whose logarithm is bounded within +-30; its mean if there is but one."""
-        self.log_variance.copy_(unbounded(torch.log(variance if self.log_variance.ndim else variance.mean())))
+        self.log_variance.copy_(
+            unbounded(torch.log(variance if self.log_variance.ndim else variance.mean()))
+        )
 
     def start(self, model) -> tuple[Tensor, Tensor]:
         self.start_noise(float32(model.noise_variance))
@@ -125,11 +132,16 @@ class Gaussian(Normal):
         return torch.exp(bounded(self.log_variance))
 
     def log_growth(self, z: Tensor) -> Tensor:
-        """How much the noise has grown at z (..., d): log sigma^2(z) - log sigma^2, of shape (..., 1)."""
+        """How much the noise has grown at z (..., d).
+
+        It is log sigma^2(z) - log sigma^2, of shape (..., 1).
+        """
         distance = log_distance(z)
         growth = self.noise_growth * distance
         if self.noise_reach < math.inf and self.noise_growth < 1:
-            growth = growth + (1 - self.noise_growth) * (distance - math.log(self.noise_reach)).clamp(min=0)
+            growth = growth + (1 - self.noise_growth) * (
+                distance - math.log(self.noise_reach)
+            ).clamp(min=0)
         return growth
 
     def forward(self, numbers, z=None):

@@ -20,13 +20,13 @@ training does not leave it, since every small step away from it costs more KL th
 reconstruction. `sharp_model` is the way round: PCA's directions with a thousandth of its noise.
 Trained with that noise held fixed the KL hardly counts, so the networks bend to the surface first;
 `release_noise` then gives the noise its maximum-likelihood value, the mean squared error over rows
-held out, and training goes on as usual. Which of the two starts wins is decided by the bound on those
-rows.
+held out, and training goes on as usual. Which of the two starts wins is decided by the bound on
+those rows.
 
-With as many components as features, W W^T can be the whole covariance, and the likelihood is the same
-for every Psi = sigma^2 I up to its smallest eigenvalue. A tenth of that eigenvalue is taken: less would
-rebuild the features more closely, 0.99 of their variance as it is, but networks bend no more where the
-noise is small.
+With as many components as features, W W^T can be the whole covariance, and the likelihood is the
+same for every Psi = sigma^2 I up to its smallest eigenvalue. A tenth of that eigenvalue is taken:
+less would rebuild the features more closely, 0.99 of their variance as it is, but networks bend no
+more where the noise is small.
 
 Counts have a linear model as well (`count_model`), of the logarithms of their means m:
 
@@ -36,11 +36,11 @@ Its covariance C of x and that of log m are tied by the moments of the log-norma
 
     (W W^T + A)_jk = log(1 + (C_jk - delta_jk m_j) / (m_j m_k)),
 
-(Aitchison & Ho 1989), so W follows from the covariance of x, as the principal factors of this matrix. The
-encoder sees y = log(1 + x), whose noise given z has the variance Psi = A + 1 / m, by the delta method. In
-units of the variance of y the noise of n independent rows has eigenvalues up to (1 + sqrt(D / n))^2 - 1
-(Marchenko & Pastur 1967): no direction below that is taken for signal. What is left on the diagonal, A,
-is the dispersion of the negative binomial.
+(Aitchison & Ho 1989), so W follows from the covariance of x, as the principal factors of this
+matrix. The encoder sees y = log(1 + x), whose noise given z has the variance Psi = A + 1 / m, by
+the delta method. In units of the variance of y the noise of n independent rows has eigenvalues up
+to (1 + sqrt(D / n))^2 - 1 (Marchenko & Pastur 1967): no direction below that is taken for signal.
+What is left on the diagonal, A, is the dispersion of the negative binomial.
 """
 
 import inspect
@@ -51,7 +51,9 @@ import torch
 from scipy.linalg import eigh
 from sklearn.decomposition import PCA, FactorAnalysis
 
-SMALLEST_NOISE = 1e-10  # what networks in float32 can hold: a tenth of their rounding is 1e-12 or less
+SMALLEST_NOISE = (
+    1e-10  # what networks in float32 can hold: a tenth of their rounding is 1e-12 or less
+)
 SHARPNESS = 1e-3
 EXACT = 0.1  # of the smallest eigenvalue, where there are as many components as features
 LEAST_DISPERSION = 1e-2  # of the variance of a Poisson count
@@ -83,7 +85,10 @@ class LinearModel(NamedTuple):
 
 
 def plainly_fitted(model, X):
-    """`model` fitted to X by its plain `fit`: loggers that wrap the public one would count it as the user's own."""
+    """`model` fitted to X by its plain `fit`.
+
+    Loggers that wrap the public one would count it as the user's own.
+    """
     return inspect.unwrap(type(model).fit)(model, X)
 
 
@@ -113,10 +118,16 @@ def known_noise(X, n_components, seed, noise_variance):
     sigma = np.sqrt(noise_variance)
     pca = plainly_fitted(PCA(n_components, random_state=seed), X / sigma)
     signal = np.sqrt(np.maximum(pca.explained_variance_ - 1, 0))
-    return LinearModel(sigma[:, None] * pca.components_.T * signal, sigma * pca.mean_, noise_variance)
+    return LinearModel(
+        sigma[:, None] * pca.components_.T * signal, sigma * pca.mean_, noise_variance
+    )
 
 
-MODELS = {"shared": probabilistic_pca, "per_feature": factor_analysis, "heteroscedastic": factor_analysis}
+MODELS = {
+    "shared": probabilistic_pca,
+    "per_feature": factor_analysis,
+    "heteroscedastic": factor_analysis,
+}
 
 
 def linear_model(X, n_components, noise_variance, seed):
@@ -138,7 +149,9 @@ def linear_model(X, n_components, noise_variance, seed):
     """
     rank = _rank(X, n_components)
     if rank < 1:
-        model = LinearModel(np.zeros((X.shape[1], 0)), X.mean(0), np.maximum(X.var(0), SMALLEST_NOISE))
+        model = LinearModel(
+            np.zeros((X.shape[1], 0)), X.mean(0), np.maximum(X.var(0), SMALLEST_NOISE)
+        )
     elif isinstance(noise_variance, str):
         model = MODELS[noise_variance](X, rank, seed)
     else:
@@ -147,17 +160,23 @@ def linear_model(X, n_components, noise_variance, seed):
 
 
 def sharp_model(X, n_components, seed):
-    """PCA's directions with a thousandth of its noise; parameters and result as for `linear_model`."""
+    """PCA's directions with a thousandth of its noise.
+
+    Parameters and result are as for `linear_model`.
+    """
     rank = _rank(X, n_components)
     if rank < 1:
         return linear_model(X, n_components, "shared", seed)
-    return _padded(_of_pca(plainly_fitted(PCA(rank, random_state=seed), X), SHARPNESS), n_components)
+    return _padded(
+        _of_pca(plainly_fitted(PCA(rank, random_state=seed), X), SHARPNESS), n_components
+    )
 
 
 def projection(X, n_components, noise_variance, seed):
-    """PCA's projection: the linear model of next to no noise, errors weighed by fixed noise variances.
+    """PCA's projection: the linear model of next to no noise.
 
-    Parameters and result as for `linear_model`; the noise is a multiple of the one that is given.
+    Errors are weighed by fixed noise variances. Parameters and result as for `linear_model`; the
+    noise is a multiple of the one that is given.
     """
     sigma = np.sqrt(noise_variance)
     sharp = sharp_model(X / sigma, n_components, seed)
@@ -185,7 +204,9 @@ def count_model(moments, n_components):
     covariance = np.log1p(np.maximum(excess, -0.9))
     sigma = np.sqrt(np.maximum(np.diag(covariance), 0) + 1 / mean)
     largest = (1 + np.sqrt(D / n)) ** 2 - 1
-    W = sigma[:, None] * principal_factors(covariance / np.outer(sigma, sigma), min(n_components, D), largest)
+    W = sigma[:, None] * principal_factors(
+        covariance / np.outer(sigma, sigma), min(n_components, D), largest
+    )
     explained = (W**2).sum(axis=1)
     unexplained = np.maximum(np.diag(covariance) - explained, 0)
     model = LinearModel(
@@ -201,16 +222,21 @@ def count_model(moments, n_components):
 def principal_factors(correlation, n_factors, of_noise):
     """Loadings L (D, n_factors) that rebuild a matrix (D, D) by L L^T but for its diagonal.
 
-    Principal axes with communalities found in turn (Harman 1976, chapter 8). There are no more of them than
-    eigenvalues above `of_noise` without the diagonal; the last loadings are 0.
+    Principal axes with communalities found in turn (Harman 1976, chapter 8). There are no more of
+    them than eigenvalues above `of_noise` without the diagonal; the last loadings are 0.
     """
     D, most = len(correlation), np.maximum(np.diag(correlation), 0)
     off = correlation - np.diag(np.diag(correlation))
-    loadings, communality = np.zeros((D, n_factors)), np.minimum(np.abs(off).max(axis=0, initial=0), most)
+    loadings, communality = (
+        np.zeros((D, n_factors)),
+        np.minimum(np.abs(off).max(axis=0, initial=0), most),
+    )
     n_signals = min(n_factors, np.sum(eigh(off, eigvals_only=True) > of_noise))
     for _ in range(50 if D <= 200 else 10):
         if n_signals:
-            values, vectors = eigh(off + np.diag(communality), subset_by_index=[D - n_signals, D - 1])
+            values, vectors = eigh(
+                off + np.diag(communality), subset_by_index=[D - n_signals, D - 1]
+            )
             loadings[:, :n_signals] = (vectors * np.sqrt(np.maximum(values, 0)))[:, ::-1]
         communality = np.minimum((loadings**2).sum(axis=1), most)
     return loadings
@@ -239,7 +265,8 @@ def start_at(module, model):
     values, vectors = np.linalg.eigh(np.eye(W.shape[1]) + W.T @ (W / psi[:, None]))
     # The components that tell most come first.
     values, vectors = values[::-1], vectors[:, ::-1]
-    # Their signs are free, and rounding would decide; scikit-learn's W already has signs of its own.
+    # Their signs are free, and rounding would decide; scikit-learn's W already has signs of its
+    # own.
     vectors = vectors * np.where(vectors.sum(0) < 0, -1, 1)
     basis, numbers = module.posterior.closest_to(1 / values)
     W = W @ vectors @ basis.T
@@ -252,9 +279,10 @@ def start_at(module, model):
 
 @torch.no_grad()
 def raise_noise_to(module, judge, x):
-    """Raise the noise to the mean squared errors of `judge` over x (n, n_features) where they are larger.
+    """Raise the noise to the mean squared errors of `judge` over x where they are larger.
 
-    As `release_noise`, for the start of a stream, where few rows may have been seen.
+    x is of shape (n, n_features). As `release_noise`, for the start of a stream, where few rows may
+    have been seen.
     """
     likelihood = module.likelihood
     before = likelihood.noise_variance
@@ -267,10 +295,11 @@ def raise_noise_to(module, judge, x):
 
 @torch.no_grad()
 def release_noise(module, judge, x):
-    """Give the noise its maximum-likelihood value on x (n, n_features), and the posterior variance a like share.
+    """Give the noise its maximum-likelihood value on x (n, n_features).
 
-    The errors are those of `judge`, which is the module itself or one that was not trained on x. One number
-    for all features: with one for each, a few rows would decide on many numbers.
+    The posterior variance gets a like share. The errors are those of `judge`, which is the module
+    itself or one that was not trained on x. One number for all features: with one for each, a few
+    rows would decide on many numbers.
     """
     error = x - judge.reconstruct(x)
     before = module.likelihood.noise_variance.mean()

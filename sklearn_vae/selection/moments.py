@@ -1,4 +1,4 @@
-r"""What a stream of rows leaves behind: enough for a linear model of all rows so far, and none of the rows.
+r"""What a stream of rows leaves behind: enough for a linear model of all, and none of the rows.
 
 Two sets of rows with n_a and n_b rows, means m_a, m_b and covariances C_a, C_b have together, with
 n = n_a + n_b and v = m_b - m_a,
@@ -53,7 +53,9 @@ class Moments(NamedTuple):
         return Moments(
             n,
             self.mean + share * v,
-            (1 - share) * self.covariance + share * new.covariance + share * (1 - share) * np.outer(v, v),
+            (1 - share) * self.covariance
+            + share * new.covariance
+            + share * (1 - share) * np.outer(v, v),
             (1 - share) * self.mean_log + share * new.mean_log,
             np.minimum(self.lowest, new.lowest),
             np.maximum(self.highest, new.highest),
@@ -65,12 +67,20 @@ class Moments(NamedTuple):
         mean, scale = mean[varies], scale[varies]
         lowest, highest = ((bound[varies] - mean) / scale for bound in (self.lowest, self.highest))
         covariance = self.covariance[np.ix_(varies, varies)] / np.outer(scale, scale)
-        return Moments(self.n, (self.mean[varies] - mean) / scale, covariance, self.mean_log[varies], lowest, highest)
+        return Moments(
+            self.n,
+            (self.mean[varies] - mean) / scale,
+            covariance,
+            self.mean_log[varies],
+            lowest,
+            highest,
+        )
 
     def rows_alike(self):
-        """Rows of this mean and covariance, (2 n_features, n_features): any linear model is found from them alike.
+        """Rows of this mean and covariance, (2 n_features, n_features).
 
-        They stand on the axes of the covariance, two on each, and none is a row of the data.
+        Any linear model is found from them alike. They stand on the axes of the covariance, two on
+        each, and none is a row of the data.
         """
         values, vectors = np.linalg.eigh(self.covariance)
         axes = vectors.T * np.sqrt(np.maximum(values, 0) * len(values))[:, None]

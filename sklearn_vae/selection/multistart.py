@@ -2,28 +2,30 @@ r"""From the places where training may start to the one net that is kept.
 
 With rows held out, in order:
 
-1. **Multi-start.** From each start the net is trained until the held-out loss no longer falls. The first
-   start, the linear model, is kept unless another does better on the held-out rows by more than two
-   standard errors of the difference, so that chance does not decide on small tables. Where the loss cannot
-   tell, within two standard errors, and the first both explains less than half the variance that the other
-   does and leaves more than twice as much unexplained, the first has collapsed and the other takes over.
-2. **Decay.** The winner goes on at a fifth of the learning rate, and then at a fifth of that, each time
-   from its best weights until the held-out loss no longer falls.
+1. **Multi-start.** From each start the net is trained until the held-out loss no longer falls. The
+   first start, the linear model, is kept unless another does better on the held-out rows by more
+   than two standard errors of the difference, so that chance does not decide on small tables. Where
+   the loss cannot tell, within two standard errors, and the first both explains less than half the
+   variance that the other does and leaves more than twice as much unexplained, the first has
+   collapsed and the other takes over.
+2. **Decay.** The winner goes on at a fifth of the learning rate, and then at a fifth of that, each
+   time from its best weights until the held-out loss no longer falls.
 3. **Refit.** What was held out is not wasted: from the same start the net goes the same way, epoch
-   by epoch, over all rows (Goodfellow et al. 2016, algorithm 7.2). Where no epoch helped, that is the
-   linear model of all rows. A net trained on the rows held out should do no worse on them, nor on all
-   rows, than one that was not; if it does, the way led elsewhere the second time, as it may where the noise
-   is very small, and the first is kept. It is done for up to `FEW_ROWS` rows; with more of them a tenth hardly changes
-   anything.
+   by epoch, over all rows (Goodfellow et al. 2016, algorithm 7.2). Where no epoch helped, that is
+   the linear model of all rows. A net trained on the rows held out should do no worse on them, nor
+   on all rows, than one that was not; if it does, the way led elsewhere the second time, as it may
+   where the noise is very small, and the first is kept. It is done for up to `FEW_ROWS` rows; with
+   more of them a tenth hardly changes anything.
 4. **Noise.** Its variance is settled last (`noise.py`).
-5. **Check.** If the result is worse than the first start on all rows, trained on and held out, the first start
-   takes the same way without a step of training, and the better of the two is kept: a few held-out rows may say
-   nothing of some that were trained on.
+5. **Check.** If the result is worse than the first start on all rows, trained on and held out, the
+   first start takes the same way without a step of training, and the better of the two is kept: a
+   few held-out rows may say nothing of some that were trained on.
 
 With no rows held out the first start is trained, and that is all; the rows trained on decide which
 weights are kept. The weights at the start compete in every training.
 
-One net goes through all of it: `history` counts its epochs without a break, and `stage_` says where it is.
+One net goes through all of it: `history` counts its epochs without a break, and `stage_` says where
+it is.
 """
 
 import copy
@@ -39,7 +41,8 @@ from .noise import let_noise_grow, raise_noise, reach, verdict
 
 FEW_ROWS = 10_000
 JUDGED = 10_000  # rows at most, by which starts and noise are compared
-CHECKED = 2_000  # rows trained on and rows held out at most, by which the result is compared with the start
+# Rows trained on and rows held out at most, by which the result is compared with the start.
+CHECKED = 2_000
 COOLING = (0.2, 0.04)  # of the learning rate
 
 
@@ -106,7 +109,9 @@ class Trainer:
         Epochs of an earlier fit that this one goes on from.
     """
 
-    def __init__(self, net: VAENet, x, x_valid, max_iter: int, seeds: Seeds, epochs_before: int = 0):
+    def __init__(
+        self, net: VAENet, x, x_valid, max_iter: int, seeds: Seeds, epochs_before: int = 0
+    ):
         self.net, self.x, self.x_valid, self.max_iter, self.seeds = net, x, x_valid, max_iter, seeds
         self.epochs_before = epochs_before
         self.drawn = net.weights()
@@ -127,10 +132,15 @@ class Trainer:
         losses, explained = self._on_held_out()
         watch, epochs = copy.copy(net.keep_best_), list(net.history[first:])
         improving = not net.ended_ and watch.best_epoch_ > 0 and 2 * watch.misses_ < watch.patience
-        return Run(start, origin, net.weights(), legs, epochs, watch, losses, before, explained, improving)
+        return Run(
+            start, origin, net.weights(), legs, epochs, watch, losses, before, explained, improving
+        )
 
     def decay(self, run: Run) -> Run:
-        """Go on at smaller learning rates, within the epochs that are left, unless a callback ended the training."""
+        """Go on at smaller learning rates, within the epochs that are left.
+
+        Unless a callback ended the training.
+        """
         net, first = self.net, len(self.net.history)
         net.load_weights(run.weights)
         net.stage_, watch, taken = "decay", run.watch, len(run.epochs)
@@ -145,7 +155,9 @@ class Trainer:
         losses, explained = self._on_held_out()
         epochs = [*run.epochs, *net.history[first:]]
         watch = copy.copy(watch)
-        return run._replace(weights=net.weights(), epochs=epochs, watch=watch, losses=losses, explained=explained)
+        return run._replace(
+            weights=net.weights(), epochs=epochs, watch=watch, losses=losses, explained=explained
+        )
 
     def refit(self, run: Run) -> None:
         """Take the net the same way from the same start over all rows."""
@@ -170,12 +182,16 @@ class Trainer:
             return math.nan
         parts = self.x, self.x_valid
         means = [self.net.sample_losses(thinned(part, CHECKED)).mean().item() for part in parts]
-        return sum(len(part) * mean for part, mean in zip(parts, means, strict=True)) / sum(map(len, parts))
+        return sum(len(part) * mean for part, mean in zip(parts, means, strict=True)) / sum(
+            map(len, parts)
+        )
 
     def untrained(self, run: Run) -> Run:
         """A run that ended where it started, which is where the net must be."""
         return run._replace(
-            weights=self.net.weights(), legs=[[Leg(1.0, 0)]], losses=self.net.sample_losses(self.judged)
+            weights=self.net.weights(),
+            legs=[[Leg(1.0, 0)]],
+            losses=self.net.sample_losses(self.judged),
         )
 
     def _begin(self, stage):
@@ -196,9 +212,9 @@ def best_net(trainer: Trainer, starts: list, settle: bool = True) -> Run:
     ----------
     trainer : Trainer
     starts : list of callable
-        ``start(net, x, x_valid, train, origin)`` takes a net as it was drawn to where its training starts, with
-        ``train(net)`` on the way if need be. For a refit, `origin` is the module where the first training
-        started.
+        ``start(net, x, x_valid, train, origin)`` takes a net as it was drawn to where its training
+        starts, with ``train(net)`` on the way if need be. For a refit, `origin` is the module where
+        the first training started.
     settle : bool
         Whether held-out rows may be trained on in the end.
 
@@ -228,7 +244,7 @@ def best_net(trainer: Trainer, starts: list, settle: bool = True) -> Run:
 
 
 def _finish(trainer, best, first, refit):
-    """From the net at the best weights of a run to one that is trained on all rows, its noise settled."""
+    """From the net at a run's best weights to one trained on all rows, its noise settled."""
     net, n = trainer.net, len(trainer.x) + len(trainer.x_valid)
     if refit and n <= FEW_ROWS and isinstance(trainer.x, torch.Tensor):
         loss = trainer.loss()
@@ -252,7 +268,10 @@ def _settle_noise(trainer, best, first, n):
 
 
 def _takes_over(gain, explained, explained_before):
-    """Whether another start is better by the nats gained on each row, or as good and the first one collapsed."""
+    """Whether another start is better by the nats gained on each row.
+
+    Or as good, where the first one collapsed.
+    """
     sign = verdict(gain)
     collapsed = explained > 2 * explained_before and 2 * (1 - explained) < 1 - explained_before
     return sign > 0 or (sign == 0 and collapsed)

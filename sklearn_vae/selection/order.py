@@ -1,13 +1,14 @@
 """The order and the signs of the components.
 
-p(x) is the same whatever the order and the signs of the components of z. They are fixed by a rule, so
-that the first columns of z tell most of a sample, as those of PCA do, and two fits can be compared:
+p(x) is the same whatever the order and the signs of the components of z. They are fixed by a rule,
+so that the first columns of z tell most of a sample, as those of PCA do, and two fits can be
+compared:
 
 * **Order.** By the nats that a component tells, the mean over rows of its marginal KL
-  1/2 (mu_j^2 + (L L^T)_jj - log (L L^T)_jj - 1), in decreasing order, as far as the posterior's family
-  allows it (`Posterior.order`).
-* **Sign.** Each component correlates positively with the feature that its covariance is largest with, in
-  the net's units; in a linear model that is the largest of its loadings.
+  1/2 (mu_j^2 + (L L^T)_jj - log (L L^T)_jj - 1), in decreasing order, as far as the posterior's
+  family allows it (`Posterior.order`).
+* **Sign.** Each component correlates positively with the feature that its covariance is largest
+  with, in the net's units; in a linear model that is the largest of its loadings.
 """
 
 import numpy as np
@@ -27,7 +28,9 @@ def put_in_order(module: VAE, x) -> None:
     family = module.posterior
     order = family.order(told)
     covariance = (q.mean - q.mean.mean(0)).T @ (x - x.mean(0))
-    largest = covariance.gather(1, covariance.abs().argmax(1, keepdim=True))[:, 0].double().cpu().numpy()
+    largest = (
+        covariance.gather(1, covariance.abs().argmax(1, keepdim=True))[:, 0].double().cpu().numpy()
+    )
     signs = family.signs(np.where(largest[order] < 0, -1.0, 1.0))
     module.encoder.permute_outputs(*family.permuted(order, signs))
     module.decoder.permute_inputs(order, signs)

@@ -7,11 +7,11 @@ sample in the data's own units.
 Randomness is explicit. Weights, shuffling and noise each have a `torch.Generator`, seeded by the
 caller and gone after training; the process's own streams are neither read nor moved.
 
-* `net.py`: `VAENet`, a skorch net whose loss stays on the device until the end of an epoch. It takes
-  all that skorch takes: callbacks, optimizers, schedules.
+* `net.py`: `VAENet`, a skorch net whose loss stays on the device until the end of an epoch. It
+  takes all that skorch takes: callbacks, optimizers, schedules.
 * `batches.py`: its batches, rows of one tensor.
-* `callbacks.py`: `KeepBest` stops training when the validation loss no longer falls, and restores the
-  best weights; `KLWarmUp`.
+* `callbacks.py`: `KeepBest` stops training when the validation loss no longer falls, and restores
+  the best weights; `KLWarmUp`.
 * `graph.py`: a step recorded as a CUDA graph, where nothing forbids it.
 * `devices.py`: devices by name, `SeededInit`, and what to do after a fork.
 * `state.py`: `net_state` and `load_net_state` turn what a net has learned into arrays and numbers,

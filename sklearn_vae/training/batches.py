@@ -15,8 +15,8 @@ class Rows(Dataset):
     Parameters
     ----------
     x : Tensor of shape (n, n_features)
-        Or anything that gives tensors for slices and tensors of indices. If reading neighbours together
-        is what it likes, it says so by an attribute `block`, the number of them.
+        Or anything that gives tensors for slices and tensors of indices. If reading neighbours
+        together is what it likes, it says so by an attribute `block`, the number of them.
     """
 
     def __init__(self, x):
@@ -33,14 +33,22 @@ class Rows(Dataset):
         return list(zip(*self[torch.as_tensor(indices)], strict=True))
 
     def shuffled(self, generator):
-        """Indices of all rows in random order; of blocks in random order, a few of them shuffled together."""
+        """Indices of all rows in random order.
+
+        Of blocks in random order, a few of them shuffled together.
+        """
         block = getattr(self.x, "block", None)
         if block is None:
             # Drawn on the CPU: a seed means the same order on every device.
             return torch.randperm(len(self), generator=generator).to(self.x.device)
         blocks = torch.arange(len(self)).split(block)
         order = torch.cat([blocks[i] for i in torch.randperm(len(blocks), generator=generator)])
-        return torch.cat([part[torch.randperm(len(part), generator=generator)] for part in order.split(16 * block)])
+        return torch.cat(
+            [
+                part[torch.randperm(len(part), generator=generator)]
+                for part in order.split(16 * block)
+            ]
+        )
 
 
 class TensorBatches(DataLoader):

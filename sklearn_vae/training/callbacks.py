@@ -12,8 +12,8 @@ class StopTraining(Exception):
 class KeepBest(Callback):
     """Watch the validation loss: stop when it no longer falls, and go back to the best weights.
 
-    The weights before the first epoch compete as well. Without validation data the rows trained on are
-    watched, up to 10,000 of them, by the same loss over noise that is the same each time.
+    The weights before the first epoch compete as well. Without validation data the rows trained on
+    are watched, up to 10,000 of them, by the same loss over noise that is the same each time.
 
     Parameters
     ----------
@@ -31,7 +31,8 @@ class KeepBest(Callback):
     misses_ : int
         Epochs since the last improvement.
     epochs_, best_epoch_ : int
-        How many epochs this training took, and after how many of them the validation loss was least.
+        How many epochs this training took, and after how many of them the validation loss was
+        least.
     stopped_ : bool
         Whether this callback ended the training.
     """
@@ -55,7 +56,9 @@ class KeepBest(Callback):
 
     def on_epoch_end(self, net, dataset_valid=None, **kwargs):
         self.epochs_ += 1
-        loss = net.history[-1, "valid_loss"] if dataset_valid else self._loss(net, net.watched_rows_)
+        loss = (
+            net.history[-1, "valid_loss"] if dataset_valid else self._loss(net, net.watched_rows_)
+        )
         self._offer(net, loss)
         if self.best_ < self.mark_ - self.tol or net.epoch_ <= self.start:
             self.mark_, self.misses_ = self.best_, 0

@@ -1,4 +1,7 @@
-"""Where tensors live and what they are drawn from: devices by name, initialisation by an explicit generator."""
+"""Where tensors live and what they are drawn from.
+
+Devices by name, initialisation by an explicit generator.
+"""
 
 import os
 import threading
@@ -53,7 +56,8 @@ def resolve_device(name):
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         raise ValueError(
             f"device={name!r} is not available on this machine ({str(error).splitlines()[0]}). "
-            f"Available: {', '.join(available_devices())}; or device='auto' to take the best of them."
+            f"Available: {', '.join(available_devices())}; or device='auto' to take the best of "
+            "them."
         ) from error
     return device
 
@@ -76,8 +80,16 @@ class SeededInit(TorchDispatchMode):
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         kwargs = dict(kwargs or {})
         if not self._takes_generator(func):  # torch.randn and its like have an overload that does
-            name = "generator" if func._overloadname == "default" else func._overloadname + "_generator"
-            func = getattr(func.overloadpacket, name) if name in func.overloadpacket.overloads() else func
+            name = (
+                "generator"
+                if func._overloadname == "default"
+                else func._overloadname + "_generator"
+            )
+            func = (
+                getattr(func.overloadpacket, name)
+                if name in func.overloadpacket.overloads()
+                else func
+            )
         if self._takes_generator(func) and kwargs.get("generator") is None:
             kwargs["generator"] = self.generator
         return func(*args, **kwargs)

@@ -1,15 +1,15 @@
 """A whole training step as one CUDA graph.
 
-A step of a small network is some hundred kernels of a few microseconds each, and launching them from
-Python takes longer than running them. Recorded once - forward, backward, optimizer - they are launched
-by a single call. What changes from step to step goes through two buffers at fixed addresses, the rows
-and the deviates, which are filled outside the graph by the same streams of random numbers in the same
-order as without it; so the losses are the same, to rounding.
+A step of a small network is some hundred kernels of a few microseconds each, and launching them
+from Python takes longer than running them. Recorded once - forward, backward, optimizer - they are
+launched by a single call. What changes from step to step goes through two buffers at fixed
+addresses, the rows and the deviates, which are filled outside the graph by the same streams of
+random numbers in the same order as without it; so the losses are the same, to rounding.
 
-All else is frozen into the graph: the learning rate, the weight of the KL, whatever Python decides on
-the way. Hence `may_record` asks for networks, objectives and hooks that are known to decide nothing,
-and an epoch is recorded only if its `settings` are those of the epoch before. That one ran as usual,
-which also set up all that is set up at first use and must not be while recording.
+All else is frozen into the graph: the learning rate, the weight of the KL, whatever Python decides
+on the way. Hence `may_record` asks for networks, objectives and hooks that are known to decide
+nothing, and an epoch is recorded only if its `settings` are those of the epoch before. That one ran
+as usual, which also set up all that is set up at first use and must not be while recording.
 """
 
 import threading
@@ -25,7 +25,10 @@ ONE_AT_A_TIME = threading.Lock()  # a process can record no more
 
 
 def record(step, device):
-    """Record what ``step()`` launches; return a function that launches it again, and where its result will be."""
+    """Record what ``step()`` launches.
+
+    Return a function that launches it again, and where its result will be.
+    """
     graph, stream = torch.cuda.CUDAGraph(), torch.cuda.Stream(device)
     with ONE_AT_A_TIME, torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"):
         result = step()
@@ -37,10 +40,15 @@ def may_record(net):
     return (
         torch.device(net.device).type in DEVICES
         and type(net.criterion_) in (ELBO, IWAE)
-        and all(_is_from(type(module), "torch.nn.", "sklearn_vae.") for module in net.module_.modules())
+        and all(
+            _is_from(type(module), "torch.nn.", "sklearn_vae.") for module in net.module_.modules()
+        )
         and all(_is_from(getattr(type(net), name), "skorch.net", "sklearn_vae.") for name in STEP)
         and all(group.get("capturable") for group in net.optimizer_.param_groups)
-        and all(type(callback).on_grad_computed is Callback.on_grad_computed for _, callback in net.callbacks_)
+        and all(
+            type(callback).on_grad_computed is Callback.on_grad_computed
+            for _, callback in net.callbacks_
+        )
     )
 
 
@@ -50,7 +58,10 @@ def _is_from(what, *packages):
 
 def settings(net):
     """What would be frozen into a graph recorded now."""
-    groups = [{key: value for key, value in group.items() if key != "params"} for group in net.optimizer_.param_groups]
+    groups = [
+        {key: value for key, value in group.items() if key != "params"}
+        for group in net.optimizer_.param_groups
+    ]
     return repr((net.criterion_.kl_weight, groups))
 
 

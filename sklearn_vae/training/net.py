@@ -100,8 +100,8 @@ class VAENet(NeuralNet):
     log_scale : float
         log of the Jacobian of the scaling that x went through, in nats, added to every loss.
     autocast : str or None
-        A torch dtype, such as "bfloat16", in which the networks are trained (mixed precision); what they give, the
-        loss and the weights stay float32, and so does evaluation.
+        A torch dtype, such as "bfloat16", in which the networks are trained (mixed precision); what
+        they give, the loss and the weights stay float32, and so does evaluation.
     record_steps : bool
         Whether a GPU runs training steps as one CUDA graph (`graph.py`) where that is possible.
     use_caching : bool
@@ -137,7 +137,12 @@ class VAENet(NeuralNet):
     @property
     def _default_callbacks(self):
         shown = [("print_log", PrintLog())] if self.verbose else []
-        return [("epoch_timer", EpochTimer()), ("kl_warmup", KLWarmUp()), ("keep_best", KeepBest()), *shown]
+        return [
+            ("epoch_timer", EpochTimer()),
+            ("kl_warmup", KLWarmUp()),
+            ("keep_best", KeepBest()),
+            *shown,
+        ]
 
     def initialize_module(self):
         """In float32, whatever torch's default is."""
@@ -150,7 +155,9 @@ class VAENet(NeuralNet):
         x = to_tensor(x, device=self.device)
         shape = self.shape_of_deviates(len(x))
         return self.run_module(
-            x, torch.randn(shape, generator=self.noise_generator, device=x.device, dtype=x.dtype), **fit_params
+            x,
+            torch.randn(shape, generator=self.noise_generator, device=x.device, dtype=x.dtype),
+            **fit_params,
         )
 
     def shape_of_deviates(self, n):
@@ -172,7 +179,9 @@ class VAENet(NeuralNet):
 
     def get_loss(self, y_pred, y_true, X=None, training=False):
         """Minus the objective in nats per sample, in the data's own units."""
-        return self.log_scale - self.criterion_(y_pred, to_tensor(y_true, device=self.device)).mean()
+        return (
+            self.log_scale - self.criterion_(y_pred, to_tensor(y_true, device=self.device)).mean()
+        )
 
     def _set_training(self, training=True):
         """Switch modes where they change, not at every step: it walks through all modules."""
@@ -206,7 +215,9 @@ class VAENet(NeuralNet):
         if self._batches_are_watched():
             super().run_single_epoch(iterator, training, prefix, step_fn, **fit_params)
             losses = self.history[-1, "batches", :, prefix + "_loss"]
-            loss = np.average(losses, weights=self.history[-1, "batches", :, prefix + "_batch_size"]).item()
+            loss = np.average(
+                losses, weights=self.history[-1, "batches", :, prefix + "_batch_size"]
+            ).item()
         else:
             if training:
                 step_fn = self._recorded_or(step_fn, iterator)
@@ -214,17 +225,23 @@ class VAENet(NeuralNet):
             self.history.new_batch()  # skorch's Checkpoint looks at the last one
         if not math.isfinite(loss):
             raise ValueError(
-                f"The {prefix} loss became {loss} in epoch {len(self.history)}. Lower learning_rate_init, scale the "
-                "data (standardize=True, or StandardScaler before this step), remove outliers, or clip gradients "
+                f"The {prefix} loss became {loss} in epoch {len(self.history)}. Lower "
+                "learning_rate_init, scale the data (standardize=True, or StandardScaler before "
+                "this step), remove outliers, or clip gradients "
                 "(net_params={'callbacks': [skorch.callbacks.GradientNormClipping(1.0)]})."
             )
         lowest = self._lowest.get(prefix, math.inf)
         self._lowest[prefix] = min(loss, lowest)
         self.history.record(prefix + "_loss", loss)
-        self.history.record(prefix + "_loss_best", loss < lowest)  # what skorch's Checkpoint looks at
+        self.history.record(
+            prefix + "_loss_best", loss < lowest
+        )  # what skorch's Checkpoint looks at
 
     def _recorded_or(self, step_fn, iterator):
-        """The step as a CUDA graph, or as it is: where it cannot be recorded, and whenever settings have changed."""
+        """The step as a CUDA graph, or as it is.
+
+        The latter where it cannot be recorded, and whenever settings have changed.
+        """
         several = isinstance(iterator, TensorBatches) and len(iterator) > 1
         if not (self.record_steps and several and may_record(self)):
             return step_fn
@@ -243,14 +260,21 @@ class VAENet(NeuralNet):
         return self._recorded or step_fn
 
     def mean_loss(self, iterator, step_fn, training, **fit_params):
-        """Mean loss per sample, fetched from the device once; validation noise is the same each time."""
+        """Mean loss per sample, fetched from the device once.
+
+        Validation noise is the same each time.
+        """
         if not training and False in self._noise:
             # With other noise each time, luck would decide which weights are best.
             self._noise[False].manual_seed(self._noise["validation_seed"])
-        losses = [(step_fn(batch, **fit_params)["loss"].detach(), len(batch[0])) for batch in iterator]
+        losses = [
+            (step_fn(batch, **fit_params)["loss"].detach(), len(batch[0])) for batch in iterator
+        ]
         # The losses are still on the device, which is waited for once, here.
         sizes = torch.tensor([size for _, size in losses], dtype=torch.float64)
-        return (torch.stack([loss for loss, _ in losses]).double().cpu() @ sizes / sizes.sum()).item()
+        return (
+            torch.stack([loss for loss, _ in losses]).double().cpu() @ sizes / sizes.sum()
+        ).item()
 
     @property
     def keep_best_(self):
@@ -259,7 +283,7 @@ class VAENet(NeuralNet):
 
     @contextmanager
     def keeping_the_last(self):
-        """Within this context all epochs that are asked for are trained, and the last weights stay."""
+        """Within this context all epochs asked for are trained, and the last weights stay."""
         callbacks = self.callbacks_
         self.callbacks_ = [(name, callback) for name, callback in callbacks if name != "keep_best"]
         try:
@@ -281,7 +305,10 @@ class VAENet(NeuralNet):
         self._set_training(False)
         eps = fixed_deviates(FIXED_DRAWS, self.module__n_components).to(x)
         return torch.cat(
-            [-self.criterion_(self.module_(rows, eps), rows) for rows in x.split(VALID_BATCH // FIXED_DRAWS)]
+            [
+                -self.criterion_(self.module_(rows, eps), rows)
+                for rows in x.split(VALID_BATCH // FIXED_DRAWS)
+            ]
         )
 
     def fresh_optimizer(self, share=1.0):
@@ -296,7 +323,9 @@ class VAENet(NeuralNet):
         return len(self.history) - self._first_epoch + self.epochs_before_
 
     def _batches_are_watched(self):
-        callbacks = [c for _, c in self.callbacks_ if getattr(c, "step_every", None) != "epoch"]  # as LRScheduler may
+        callbacks = [
+            c for _, c in self.callbacks_ if getattr(c, "step_every", None) != "epoch"
+        ]  # as LRScheduler may
         watchers = self, *callbacks
         hooks = "on_batch_begin", "on_batch_end"
         idle = NeuralNet, Callback, EpochScoring  # the last fills a cache that is not used
@@ -304,7 +333,10 @@ class VAENet(NeuralNet):
         return any(getattr(type(w), hook) not in unwatched for w in watchers for hook in hooks)
 
     def _begin_training(self, data):
-        """Tell the callbacks; a schedule begins anew, so it must not see the epochs of earlier trainings."""
+        """Tell the callbacks.
+
+        A schedule begins anew, so it must not see the epochs of earlier trainings.
+        """
         history, self.history = self.history, History()
         try:
             self.notify("on_train_begin", X=data, y=None)
@@ -379,8 +411,8 @@ class VAENet(NeuralNet):
         x = torch.as_tensor(rows, dtype=torch.float32, device=self.device)
         if x.ndim != 2 or x.shape[1] != self.module__n_features:
             raise ValueError(
-                f"{type(self).__name__} takes rows of {self.module__n_features} features, scaled as "
-                f"in training, but X is of shape {tuple(x.shape)}."
+                f"{type(self).__name__} takes rows of {self.module__n_features} features, scaled "
+                f"as in training, but X is of shape {tuple(x.shape)}."
             )
         return ScoredRows(x)
 
@@ -404,8 +436,8 @@ class VAENet(NeuralNet):
         """The module, with its numbers in float32 or float64.
 
         A conversion takes longer than a row, so it is kept while the module stays what it is.
-        Whether it does is seen by its numbers: a fused optimizer, for one, writes to tensors that do
-        not count it.
+        Whether it does is seen by its numbers: a fused optimizer, for one, writes to tensors that
+        do not count it.
         """
         if dtype is torch.float32:
             return self.module_

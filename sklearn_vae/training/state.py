@@ -1,4 +1,7 @@
-"""A trained net as plain data, and back: what is pickled holds arrays, numbers and strings, and runs no code."""
+"""A trained net as plain data, and back.
+
+What is pickled holds arrays, numbers and strings, and runs no code.
+"""
 
 import io
 import pickle
@@ -24,7 +27,9 @@ def _tensors(value):
     """The inverse of `_plain`; arrays are copied, so they may be read-only."""
     if isinstance(value, np.ndarray):
         return torch.from_numpy(np.array(value))
-    return {key: _tensors(item) for key, item in value.items()} if isinstance(value, dict) else value
+    return (
+        {key: _tensors(item) for key, item in value.items()} if isinstance(value, dict) else value
+    )
 
 
 def _without(epoch, keys):
@@ -59,16 +64,26 @@ def load_net_state(net, state):
         If a weight is missing, left over, misshapen or not finite, or the format is unknown.
     """
     if state.get("format") != STATE_FORMAT:
-        raise ValueError(f"The saved model has format {state.get('format')!r}; this version reads {STATE_FORMAT}.")
+        raise ValueError(
+            f"The saved model has format {state.get('format')!r}; this version reads "
+            f"{STATE_FORMAT}."
+        )
     expected, given = net.module_.state_dict(), state["module"]
     if expected.keys() != given.keys():
         names = ", ".join(sorted(expected.keys() ^ given.keys()))
-        raise ValueError(f"The saved model does not fit its parameters: weights missing or left over: {names}.")
+        raise ValueError(
+            f"The saved model does not fit its parameters: weights missing or left over: {names}."
+        )
     for name, weight in expected.items():
         if tuple(weight.shape) != np.shape(given[name]):
-            raise ValueError(f"The saved weight {name} has shape {np.shape(given[name])}, not {tuple(weight.shape)}.")
+            raise ValueError(
+                f"The saved weight {name} has shape {np.shape(given[name])}, not "
+                f"{tuple(weight.shape)}."
+            )
         if not np.all(np.isfinite(given[name])):
-            raise ValueError(f"The saved weight {name} has values that are not finite: the file is damaged.")
+            raise ValueError(
+                f"The saved weight {name} has values that are not finite: the file is damaged."
+            )
     net.module_.load_state_dict(_tensors(given))
     own = net.optimizer_.state_dict()
     net.optimizer_.load_state_dict({**own, "state": _tensors(state["optimizer"])})
@@ -127,7 +142,7 @@ def check_picklable(model, parameters):
         except Exception as error:
             raise pickle.PicklingError(
                 f"{type(model).__name__} cannot be pickled because of its parameter {name} "
-                f"({error}). Functions and classes in parameters have to be importable, so defined at "
-                "the top level of a module and not by a lambda or within a function; or pickle the "
-                "model with cloudpickle, which carries others as well."
+                f"({error}). Functions and classes in parameters have to be importable, so "
+                "defined at the top level of a module and not by a lambda or within a function; "
+                "or pickle the model with cloudpickle, which carries others as well."
             ) from error
