@@ -75,7 +75,7 @@ def clusters_on_a_sphere(n, seed):
 
 def test_a_collapsed_linear_start_gives_way(Estimator):
     """Where the two bounds are about as good."""
-    X = clusters_on_a_sphere(1000, seed=3)
+    X = clusters_on_a_sphere(600, seed=3)
     estimator = Estimator(2, random_state=3).fit(X)
     assert r2_score(X, estimator.inverse_transform(estimator.transform(X))) > 0.9
 
