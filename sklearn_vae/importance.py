@@ -18,8 +18,8 @@ In a linear model that is the true posterior. The effective sample size of the w
     (sum_k w_k)^2 / sum_k w_k^2  <= K,
 
 tells how far an estimate can be trusted. Where it is below K / 2 the row gets more Newton steps and
-as many draws of q beside those of r, all weighed by the density of their mixture (Veach & Guibas
-1995).
+4 K draws each of r, of r with twice its covariance, and of q, all weighed by the density of their
+mixture (Veach & Guibas 1995).
 """
 
 import math
@@ -30,9 +30,11 @@ from torch import Tensor
 from torch.func import jacfwd, jacrev, vmap
 
 from .module import VAE
-from .posteriors import Posterior
+from .objectives import fixed_deviates
 
 STEPS, MORE_STEPS = 1, 3  # of Newton's method, for every row and for those that need more
+MORE_DRAWS = 4  # for those, as many times the draws of each proposal
+WIDER = 2.0  # the variances of the wider proposal
 ENOUGH = 0.5  # effective draws, as a share of all
 UNTRUSTED = 5.0  # effective draws, below which an estimate says little
 
@@ -76,10 +78,6 @@ class Laplace(NamedTuple):
         log_det = self.precision.log().sum(-1)
         squares = (along.square() * self.precision).sum(-1)
         return 0.5 * (log_det - squares - z.shape[-1] * math.log(2 * math.pi))
-
-    def of(self, rows: Tensor) -> "Laplace":
-        """Those of some rows."""
-        return Laplace(*(part[rows] for part in self))
 
 
 def log_joint(module: VAE, z: Tensor, x: Tensor) -> Tensor:
@@ -140,19 +138,22 @@ def log_likelihood(module: VAE, x: Tensor, eps: Tensor) -> Estimate:
     z = r.rsample(eps)
     estimate = _estimate(log_joint(module, z, x) - r.log_prob(z))
     poor = torch.nonzero(~(estimate.effective_draws >= ENOUGH * len(eps)))[:, 0]
-    if not len(poor):
-        return estimate
-    better = _by_mixture(module, x[poor], r.of(poor).mode, module.encode(x[poor]), eps)
-    for before, after in zip(estimate, better, strict=True):
-        before[poor] = after
+    # More draws take more memory, so these rows are taken a few at a time.
+    for rows in poor.split(max(1, len(x) // 8)) if len(poor) else ():
+        better = _by_mixture(module, x[rows], r.mode[rows], len(eps))
+        for before, after in zip(estimate, better, strict=True):
+            before[rows] = after
     return estimate
 
 
-def _by_mixture(module: VAE, x: Tensor, z: Tensor, q: Posterior, eps: Tensor) -> Estimate:
-    """With draws of q and of a Laplace approximation that starts from z."""
-    r = laplace(module, x, z, MORE_STEPS)
-    z = torch.cat([r.rsample(eps), q.rsample(eps)])
-    mixture = torch.logaddexp(r.log_prob(z), q.log_prob(z)) - math.log(2)
+def _by_mixture(module: VAE, x: Tensor, z: Tensor, n_draws: int) -> Estimate:
+    """With draws of q, of a Laplace approximation that starts from z, and of a wider one."""
+    q, r = module.encode(x), laplace(module, x, z, MORE_STEPS)
+    proposals = r, r._replace(precision=r.precision / WIDER), q
+    eps = fixed_deviates(MORE_DRAWS * n_draws, z.shape[1]).to(z)
+    z = torch.cat([proposal.rsample(eps) for proposal in proposals])
+    densities = torch.stack([proposal.log_prob(z) for proposal in proposals])
+    mixture = torch.logsumexp(densities, 0) - math.log(len(proposals))
     return _estimate(log_joint(module, z, x) - mixture)
 
 

@@ -28,7 +28,7 @@ STAIRCASE = {
     },
     "selection": {"training", "objectives", "module", "posteriors", "likelihoods", "networks"},
     "training": {"objectives", "module", "posteriors", "likelihoods", "networks"},
-    "importance": {"module", "posteriors", "likelihoods", "networks"},
+    "importance": {"objectives", "module", "posteriors", "likelihoods", "networks"},
     "objectives": {"module", "posteriors", "likelihoods", "networks"},
     "module": {"posteriors", "likelihoods", "networks"},
     "posteriors": set(),

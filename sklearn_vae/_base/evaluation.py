@@ -192,7 +192,7 @@ class Evaluation(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         Warns
         -----
         UserWarning
-            If more than one row in a hundred has fewer than 5 effective draws.
+            If more than one row in twenty has fewer than 5 effective draws.
         """
         X = self._ready(X)
         eps = fixed_deviates(n_draws, self._spec["n_components"])
@@ -205,7 +205,7 @@ class Evaluation(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         estimate.log_prob = _defined(estimate.log_prob - self.net_.log_scale)
         known = np.isfinite(estimate.log_prob)
         doubtful = np.sum(estimate.effective_draws[known] < min(UNTRUSTED, n_draws / 2))
-        if doubtful > 0.01 * len(X):
+        if doubtful > 0.05 * len(X):
             warnings.warn(
                 f"The log-likelihood of {doubtful} of {len(X)} rows rests on fewer than "
                 f"{UNTRUSTED:g} effective draws and may be off by a nat or more. Raise n_draws "
