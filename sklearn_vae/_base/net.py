@@ -164,6 +164,7 @@ def starting_points(spec, scale, seed):
         The start that every fit takes, and then those that need rows held out to compete. The first
         takes `Moments` in the place of rows x as well.
     """
+    d = spec["n_components"]
 
     def sample(x):
         if isinstance(x, selection.Moments):
@@ -178,22 +179,17 @@ def starting_points(spec, scale, seed):
     def linear(net, x, *_):
         noise = _noise(spec, scale)
         if spec["beta"] == 0 and not isinstance(noise, str):
-            selection.start_at(
-                net.module_, selection.projection(sample(x), spec["n_components"], noise, seed)
-            )
+            selection.start_at(net.module_, selection.projection(sample(x), d, noise, seed))
             net.module_.likelihood.start_noise(torch.as_tensor(noise, dtype=torch.float32))
         else:
-            selection.start_at(
-                net.module_, selection.linear_model(sample(x), spec["n_components"], noise, seed)
-            )
+            selection.start_at(net.module_, selection.linear_model(sample(x), d, noise, seed))
 
     def of_counts(net, x, *_):
         moments = x if isinstance(x, selection.Moments) else selection.Moments.of(sample(x))
-        selection.start_at(net.module_, selection.count_model(moments, spec["n_components"]))
+        selection.start_at(net.module_, selection.count_model(moments, d))
 
     def sharp(net, x, x_valid, train, origin):
-        model = selection.sharp_model(sample(x), spec["n_components"], seed)
-        selection.start_at(net.module_, model)
+        selection.start_at(net.module_, selection.sharp_model(sample(x), d, seed))
         net.module_.likelihood.requires_grad_(False)
         train(net)
         net.module_.likelihood.requires_grad_(True)
@@ -217,6 +213,4 @@ def starting_points(spec, scale, seed):
         return [at_the_mean]
     can_bend = not _is_linear(spec) and spec["noise_variance"] in ("shared", "per_feature")
     # With as many components as features the linear model leaves nothing to be explained.
-    return (
-        [linear, sharp] if can_bend and spec["n_components"] < np.count_nonzero(scale) else [linear]
-    )
+    return [linear, sharp] if can_bend and d < np.count_nonzero(scale) else [linear]

@@ -17,7 +17,7 @@ from skorch.utils import is_dataset, to_tensor
 from torch.utils.data import DataLoader
 
 from ..objectives import fixed_deviates
-from .batches import Rows, TensorBatches, thinned
+from .batches import Rows, ScoredRows, TensorBatches, thinned
 from .callbacks import KeepBest, KLWarmUp, StopTraining
 from .graph import RecordedStep, may_record, settings
 
@@ -32,16 +32,6 @@ class Seeds(NamedTuple):
     shuffle: int
     noise: int
     validation: int
-
-
-class ScoredRows(Rows, Dataset):
-    """Rows whose X and y skorch's scoring finds: both are the rows."""
-
-    @property
-    def X(self):
-        return self.x[:]
-
-    y = X
 
 
 class Converted(NamedTuple):
