@@ -105,6 +105,15 @@ def test_every_family_trains(posterior, likelihood, noise, objective):
 # --- the bound against closed forms ---------------------------------------------------------------
 
 
+def exact_log_density(model, X):
+    """Of a linear model, by SciPy."""
+    linear = model.net_.module_.decoder.linear
+    W, b = (t.detach().double().numpy() for t in (linear.weight, linear.bias))
+    psi = model.noise_variance_ / model.scale_**2
+    density = stats.multivariate_normal(b, W @ W.T + np.diag(psi))
+    return density.logpdf((X - model.mean_) / model.scale_) - np.log(model.scale_).sum()
+
+
 @posteriors
 @pytest.mark.parametrize("noise", ["shared", "per_feature"])
 def test_score_samples_converges_to_the_exact_log_density(posterior, noise):
@@ -124,21 +133,12 @@ def test_score_samples_converges_to_the_exact_log_density(posterior, noise):
     with torch.no_grad():
         module.encoder.linear.bias[:d] += 0.1
         module.encoder.linear.bias[module.posterior.log_variances(d)] += 0.3
-    W, b = (
-        t.detach().double().numpy()
-        for t in (module.decoder.linear.weight, module.decoder.linear.bias)
-    )
-    psi = model.noise_variance_ / model.scale_**2
-    scaled = (X - model.mean_) / model.scale_
-    exact = (
-        stats.multivariate_normal(b, W @ W.T + np.diag(psi)).logpdf(scaled)
-        - np.log(model.scale_).sum()
-    )
+    exact = exact_log_density(model, X)
     for k in (1, 64):
         estimate = model.score_samples(X, n_draws=k, diagnostics=True)
         np.testing.assert_allclose(estimate.log_prob, exact, atol=1e-5)
         np.testing.assert_allclose(estimate.effective_draws, k, rtol=1e-6)
-    x = torch.from_numpy(scaled)
+    x = torch.from_numpy((X - model.mean_) / model.scale_)
     with torch.no_grad():
         bounds = {
             k: importance_weighted(module.double()(x, fixed_deviates(k, d)), x)
@@ -166,17 +166,7 @@ def test_score_is_exact_on_linear_models(posterior, noise, d):
     model = make(
         posterior, d, hidden_layer_sizes=(), init="auto", noise_variance=noise, max_iter=15
     ).fit(X)
-    module = model.net_.module_
-    W, b = (
-        t.detach().double().numpy()
-        for t in (module.decoder.linear.weight, module.decoder.linear.bias)
-    )
-    psi = model.noise_variance_ / model.scale_**2
-    scaled = (X - model.mean_) / model.scale_
-    exact = (
-        stats.multivariate_normal(b, W @ W.T + np.diag(psi)).logpdf(scaled)
-        - np.log(model.scale_).sum()
-    )
+    exact = exact_log_density(model, X)
     np.testing.assert_allclose(model.score_samples(X), exact, atol=1e-3)
 
 

@@ -383,9 +383,7 @@ class Fitting:
 
     def _warn_of_no_upper_bound(self):
         likelihood = self.net_.module_.likelihood
-        if not getattr(likelihood, "learns_noise", False):
-            return
-        if likelihood.noise_variance.min() < NO_NOISE:
+        if likelihood.learns_noise and likelihood.noise_variance.min() < NO_NOISE:
             warnings.warn(
                 f"The likelihood of these data has no upper bound: {self.n_components} components "
                 f"of {type(self).__name__} rebuild them but for rounding, and the learned noise "

@@ -64,7 +64,7 @@ def start_of(spec, moments, mean, scale, seeds, X, before=None):
     net = build_net(spec, scale, device, seeds[1])
     start = starting_points(spec, scale, seeds[2])[0]
     start(net, moments.scaled(mean, scale))
-    if getattr(net.module_.likelihood, "learns_noise", False):
+    if net.module_.likelihood.learns_noise:
         judge = net
         if before is not None:
             judge = build_net(spec, scale, device, seeds[1])
