@@ -23,51 +23,23 @@ PARAMETERS = """
         perceptrons. A linear path runs beside them as well, so that they start at the same linear
         model. Importable functions can be pickled, lambdas cannot.
 
-    likelihood : {likelihoods}, default="gaussian"
-        What p(x | z) is. "continuous_bernoulli" is the density for values in [0, 1]; "bernoulli"
-        takes them as well, but for those strictly between it is a cross-entropy and no density.
-        "poisson" and "negative_binomial" take counts, which the encoder sees as log(1 + x).
+    likelihood : {likelihoods} or Likelihood, default="gaussian"
+        What p(x | z) is: a name, or an object of :mod:`sklearn_vae.likelihoods` where parameters of
+        its own are wanted, such as ``Gaussian(noise_variance="per_feature")``. "gaussian" has one
+        learned noise variance for all (standardised) features. "continuous_bernoulli" is the
+        density for values in [0, 1]; "bernoulli" takes them as well, but for those strictly between
+        it is a cross-entropy and no density. "poisson" and "negative_binomial" take counts, which
+        the encoder sees as log(1 + x).
 
-    noise_variance : {"heteroscedastic", "per_feature", "shared"} or float, default="shared"
-        The variance of the Gaussian likelihood: one learned number for all (standardised)
-        features, one learned for each, one for each predicted from z, or a fixed one in X's
-        squared units. Shared noise keeps PCA's reconstruction; noise per feature gives some of it
-        away for a better likelihood.
+    covariance_type : {covariance_types} or type, default="{covariance_type}"
+        {covariance_doc} A subclass of
+        :class:`sklearn_vae.posteriors.Posterior` may take the place of a name.
 
-    noise_growth : float or "auto", default="auto"
-        How the noise of the Gaussian likelihood grows with the distance of z from the centre: its
-        variance is `noise_variance` times ``((1 + |z|^2 / d) / 2)^noise_growth``. 0 for the same
-        noise everywhere; "auto" to measure it on the held-out rows when training ends, where the
-        noise is learned and there are hidden layers, and 0 where not. Not for "heteroscedastic"
-        noise.
-
-    covariance_type : {covariance_types}, default="{covariance_type}"
-        {covariance_doc}
-
-    objective : {"elbo", "infovae", "iwae"}, default="elbo"
+    objective : {"elbo", "infovae", "iwae"} or Objective, default="elbo"
         What training maximises: the evidence lower bound; the InfoVAE's sum with a maximum mean
-        discrepancy; or the importance-weighted bound over `n_draws`, which takes no notice of
-        `beta`, `kl_warmup` and `free_bits`.
-
-    n_draws : int, default=1
-        Draws of z per sample and training step.
-
-    beta : float, default=1.0
-        Factor of the KL term in the objective (beta-VAE). Only 1 trains a bound on log p(x). 0
-        makes a plain autoencoder, whose code is all but deterministic.
-
-    kl_warmup : int, default=0
-        Epochs over which the factor of the KL grows from 0 to `beta`. Early stopping starts to
-        count after them.
-
-    free_bits : float, default=0.0
-        Nats per component below which the KL, averaged over the batch, is not reduced further.
-
-    info_alpha : float, default=0.0
-        The weight alpha of "infovae", whose KL counts 1 - alpha times.
-
-    info_lambda : float, default=10.0
-        The weight lambda of "infovae", whose discrepancy counts alpha + lambda - 1 times.
+        discrepancy; or the importance-weighted bound over 5 draws. An object of
+        :mod:`sklearn_vae.objectives` has parameters of its own: ``ELBO(beta=4)`` is that of the
+        beta-VAE, ``ELBO(kl_warmup=50)`` lets the KL grow.
 
     init : {"auto", "random"}, default="auto"
         Where training starts: "auto" at the maximum-likelihood linear model where there is one
@@ -261,7 +233,7 @@ class VAETransformer(BaseVAE):
     )
     _parameter_constraints = {
         **BaseVAE._parameter_constraints,
-        "covariance_type": [StrOptions({"diag", "full", "spherical"})],
+        "covariance_type": [StrOptions({"diag", "full", "spherical"}), type],
     }
 
 
@@ -309,7 +281,7 @@ class RhoVAETransformer(BaseVAE):
     )
     _parameter_constraints = {
         **BaseVAE._parameter_constraints,
-        "covariance_type": [StrOptions({"ar1", "scaled_ar1"})],
+        "covariance_type": [StrOptions({"ar1", "scaled_ar1"}), type],
     }
 
     def __init__(
@@ -321,16 +293,8 @@ class RhoVAETransformer(BaseVAE):
         encoder=None,
         decoder=None,
         likelihood="gaussian",
-        noise_variance="shared",
-        noise_growth="auto",
         covariance_type="ar1",
         objective="elbo",
-        n_draws=1,
-        beta=1.0,
-        kl_warmup=0,
-        free_bits=0.0,
-        info_alpha=0.0,
-        info_lambda=10.0,
         init="auto",
         standardize="auto",
         learning_rate_init=3e-3,
@@ -348,4 +312,29 @@ class RhoVAETransformer(BaseVAE):
         random_state=None,
         verbose=0,
     ):
-        BaseVAE.__init__(**locals())
+        super().__init__(
+            n_components,
+            hidden_layer_sizes=hidden_layer_sizes,
+            activation=activation,
+            encoder=encoder,
+            decoder=decoder,
+            likelihood=likelihood,
+            covariance_type=covariance_type,
+            objective=objective,
+            init=init,
+            standardize=standardize,
+            learning_rate_init=learning_rate_init,
+            batch_size=batch_size,
+            alpha=alpha,
+            max_iter=max_iter,
+            tol=tol,
+            n_iter_no_change=n_iter_no_change,
+            early_stopping=early_stopping,
+            validation_fraction=validation_fraction,
+            warm_start=warm_start,
+            device=device,
+            net_class=net_class,
+            net_params=net_params,
+            random_state=random_state,
+            verbose=verbose,
+        )

@@ -42,7 +42,7 @@ class VAE(nn.Module):
     posterior : type[Posterior]
         The family of q(z | x).
     likelihood : callable
-        ``f(n_features) -> Likelihood``.
+        ``f() -> Likelihood``, built for n_features.
     encoder, decoder : callable
         ``f(n_in, n_out) -> nn.Module``.
     """
@@ -59,9 +59,19 @@ class VAE(nn.Module):
         super().__init__()
         self.n_components = n_components
         self.posterior = posterior
-        self.likelihood = likelihood(n_features)
+        self.likelihood = likelihood()
         self.encoder = encoder(n_features, posterior.n_numbers(n_components))
         self.decoder = decoder(n_components, self.likelihood.n_numbers)
+
+    @property
+    def width(self) -> int:
+        """The largest number of outputs of a layer."""
+        return max(len(weight) for weight in self.parameters() if weight.ndim)
+
+    @property
+    def is_linear(self) -> bool:
+        """Whether both networks are linear maps, whatever is learned."""
+        return self.encoder.is_linear and self.decoder.is_linear
 
     def encode(self, x: Tensor) -> Posterior:
         """q(z | x) for x of shape (n, n_features)."""

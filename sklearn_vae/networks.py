@@ -60,6 +60,11 @@ class LinearPath(nn.Module):
         y = self.net((x * self.input_factors)[:, self.inputs])
         return torch.addcmul(self.linear(x), self.gate * self.output_factors, y[:, self.outputs])
 
+    @property
+    def is_linear(self) -> bool:
+        """Whether this is a linear map, whatever is learned."""
+        return False
+
     @torch.no_grad()
     def start_linear(self, weight: Tensor, bias: Tensor) -> None:
         """Make this the linear map ``weight @ x + bias``."""
@@ -124,6 +129,10 @@ class MLP(LinearPath):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.linear(x) if self.net is None else self.linear(x) + self.net(x)
+
+    @property
+    def is_linear(self) -> bool:
+        return self.net is None
 
     def _silence(self) -> None:
         if self.net is not None:

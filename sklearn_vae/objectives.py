@@ -30,6 +30,7 @@ import torch
 from torch import Tensor, nn
 
 from .module import VAEOutput
+from .parts import Part
 
 
 def fixed_deviates(n_draws: int, n_components: int) -> Tensor:
@@ -59,22 +60,67 @@ def importance_weighted(output: VAEOutput, x: Tensor) -> Tensor:
     return torch.logsumexp(log_weights, 0) - math.log(len(log_weights))
 
 
-class ELBO(nn.Module):
+class Objective(Part, nn.Module):
+    """Base of the objectives: what a net asks of them.
+
+    A family defines `forward`, which gives the nats per sample that training maximises.
+
+    Attributes
+    ----------
+    n_draws : int
+        Draws of z per sample and training step.
+    kl_warmup : int
+        Epochs over which `warmup` grows from 0 to 1. Early stopping starts to count after them.
+    warmup : float
+        How far that is at this moment; evaluation takes no notice of it.
+    only_rebuilds : bool
+        Whether only the reconstruction counts, as in a plain autoencoder.
+    """
+
+    n_draws = 1
+    kl_warmup = 0
+    warmup = 1.0
+    only_rebuilds = False
+
+    def forward(self, output: VAEOutput, x: Tensor) -> Tensor:
+        """Nats per sample, of shape (n,)."""
+        raise NotImplementedError
+
+
+class ELBO(Objective):
     """The evidence lower bound, with beta and free bits.
 
     Parameters
     ----------
-    beta : float
-        Factor of the KL.
-    free_bits : float
-        Nats per component below which the KL is not reduced further; 0 for none.
+    beta : float, default=1.0
+        Factor of the KL (beta-VAE). Only 1 trains a bound on log p(x). 0 makes a plain autoencoder,
+        whose code is all but deterministic.
+    n_draws : int, default=1
+        Draws of z per sample and training step.
+    kl_warmup : int, default=0
+        Epochs over which the factor of the KL grows from 0 to `beta`. Early stopping starts to
+        count after them.
+    free_bits : float, default=0.0
+        Nats per component below which the KL, averaged over the batch, is not reduced further.
     """
 
-    def __init__(self, beta: float = 1.0, free_bits: float = 0.0):
+    def __init__(self, beta=1.0, *, n_draws=1, kl_warmup=0, free_bits=0.0):
         super().__init__()
         self.beta = beta
+        self.n_draws = n_draws
+        self.kl_warmup = kl_warmup
         self.free_bits = free_bits
-        self.warmup = 1.0  # grows from 0 to 1 in training, where asked for; evaluation ignores it
+
+    def check(self):
+        self._check_number("beta", 0)
+        self._check_number("n_draws", 1, integer=True)
+        self._check_number("kl_warmup", 0, integer=True)
+        self._check_number("free_bits", 0)
+
+    @property
+    def only_rebuilds(self) -> bool:
+        """Whether only the reconstruction counts."""
+        return self.beta == 0
 
     @property
     def kl_weight(self) -> float:
@@ -91,16 +137,27 @@ class ELBO(nn.Module):
             -1
         )
 
-    def forward(self, output: VAEOutput, x: Tensor) -> Tensor:
-        """Nats per sample, of shape (n,)."""
+    def forward(self, output, x):
         return torch.sub(reconstruction(output, x), self.kl(output), alpha=self.kl_weight)
 
 
-class IWAE(ELBO):
-    """The importance-weighted bound over the draws; beta = 1 and no free bits, by its nature."""
+class IWAE(Objective):
+    """The importance-weighted bound over `n_draws` draws (Burda et al. 2016).
 
-    def forward(self, output: VAEOutput, x: Tensor) -> Tensor:
-        """Nats per sample, of shape (n,)."""
+    Parameters
+    ----------
+    n_draws : int, default=5
+        Draws of z per sample and training step.
+    """
+
+    def __init__(self, n_draws=5):
+        super().__init__()
+        self.n_draws = n_draws
+
+    def check(self):
+        self._check_number("n_draws", 1, integer=True)
+
+    def forward(self, output, x):
         return importance_weighted(output, x)
 
 
@@ -109,29 +166,39 @@ class InfoVAE(ELBO):
 
     Parameters
     ----------
-    beta, free_bits : float
+    alpha : float, default=0.0
+        The KL counts 1 - alpha times.
+    lambda_ : float, default=10.0
+        The maximum mean discrepancy counts alpha + lambda - 1 times. With an alpha of 0 and a
+        lambda of 1 this is the ELBO.
+    beta, n_draws, kl_warmup, free_bits
         As in `ELBO`.
-    info_alpha, info_lambda : float
-        alpha and lambda above; 0 and 1 give the ELBO.
     """
 
     N_PRIOR = 256
 
-    def __init__(
-        self,
-        beta: float = 1.0,
-        free_bits: float = 0.0,
-        info_alpha: float = 0.0,
-        info_lambda: float = 1.0,
-    ):
-        super().__init__(beta, free_bits)
-        self.info_alpha = info_alpha
-        self.info_lambda = info_lambda
+    def __init__(self, alpha=0.0, lambda_=10.0, *, beta=1.0, n_draws=1, kl_warmup=0, free_bits=0.0):
+        super().__init__(beta, n_draws=n_draws, kl_warmup=kl_warmup, free_bits=free_bits)
+        self.alpha = alpha
+        self.lambda_ = lambda_
 
-    def forward(self, output: VAEOutput, x: Tensor) -> Tensor:
-        """Nats per sample, of shape (n,)."""
-        bound = reconstruction(output, x) - (1 - self.info_alpha) * self.kl_weight * self.kl(output)
-        weight = self.info_alpha + self.info_lambda - 1
+    def check(self):
+        super().check()
+        self._check_number("alpha", -1e6)
+        self._check_number("lambda_", -1e6)
+
+    @property
+    def mmd_weight(self) -> float:
+        """The factor of the discrepancy."""
+        return self.alpha + self.lambda_ - 1
+
+    @property
+    def only_rebuilds(self) -> bool:
+        return super().only_rebuilds and not self.mmd_weight
+
+    def forward(self, output, x):
+        bound = reconstruction(output, x) - (1 - self.alpha) * self.kl_weight * self.kl(output)
+        weight = self.mmd_weight
         return bound - weight * self.mmd(output.z) if weight else bound
 
     def mmd(self, z: Tensor) -> Tensor:

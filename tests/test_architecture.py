@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import sklearn_vae
+from sklearn_vae.likelihoods import LIKELIHOODS
 
 PACKAGE = Path(sklearn_vae.__file__).parent
 ROOMS = sorted(
@@ -25,15 +26,17 @@ STAIRCASE = {
         "posteriors",
         "likelihoods",
         "networks",
+        "parts",
     },
     "selection": {"training", "objectives", "module", "posteriors", "likelihoods", "networks"},
     "training": {"objectives", "module", "posteriors", "likelihoods", "networks"},
     "importance": {"objectives", "module", "posteriors", "likelihoods", "networks"},
-    "objectives": {"module", "posteriors", "likelihoods", "networks"},
+    "objectives": {"module", "posteriors", "likelihoods", "networks", "parts"},
     "module": {"posteriors", "likelihoods", "networks"},
     "posteriors": set(),
-    "likelihoods": set(),
+    "likelihoods": {"parts"},
     "networks": set(),
+    "parts": set(),
     "datasets": set(),
 }
 ONLY_IN = {
@@ -82,6 +85,17 @@ def test_every_import_goes_down(room):
         if name.startswith((".", "sklearn_vae"))
     }
     assert own <= STAIRCASE[room]
+
+
+def test_no_other_room_knows_a_likelihood_by_name():
+    """It asks the hooks of the base class, never for a class or a flag of a family."""
+    families = {cls.__name__ for cls in LIKELIHOODS.values()}
+    for path in PACKAGE.rglob("*.py"):
+        if path.parent.name != "likelihoods":
+            code = ast.parse(path.read_text())
+            names = {node.id for node in ast.walk(code) if isinstance(node, ast.Name)}
+            names |= {node.attr for node in ast.walk(code) if isinstance(node, ast.Attribute)}
+            assert not names & families, path
 
 
 @pytest.mark.parametrize("room", ROOMS)

@@ -19,6 +19,8 @@ from sklearn.exceptions import NotFittedError
 from sklearn.metrics import r2_score
 
 from sklearn_vae.datasets import make_sine_sum
+from sklearn_vae.likelihoods import Gaussian
+from sklearn_vae.objectives import ELBO, IWAE
 from sklearn_vae.training import Rows
 
 X_IRIS = load_iris().data
@@ -93,7 +95,7 @@ def test_a_refit_leaves_no_attribute_of_another_likelihood(Estimator):
     estimator.set_params(likelihood="negative_binomial").fit(X_IRIS.round())
     assert not hasattr(estimator, "noise_variance_")
     assert estimator.dispersion_.shape == (4,)
-    estimator.set_params(likelihood="gaussian", noise_variance="heteroscedastic").fit(X_IRIS)
+    estimator.set_params(likelihood="heteroscedastic_gaussian").fit(X_IRIS)
     assert not hasattr(estimator, "noise_variance_")
     assert not hasattr(estimator, "dispersion_")
 
@@ -113,7 +115,7 @@ def test_the_linear_start_is_the_linear_model(Estimator, noise, Linear, d, stand
         "max_iter": 1,
         "early_stopping": False,
     }
-    estimator = Estimator(d, noise_variance=noise, standardize=standardize, **start).fit(X)
+    estimator = Estimator(d, likelihood=Gaussian(noise), standardize=standardize, **start).fit(X)
     scale = X.std(0) if standardize is True else np.ones(10)
     scaled = (X - X.mean(0)) / scale
     linear = Linear(d, **({} if Linear is PCA else {"tol": 1e-6, "max_iter": 5000})).fit(scaled)
@@ -127,27 +129,31 @@ def test_the_linear_start_is_the_linear_model(Estimator, noise, Linear, d, stand
     )
 
 
-@pytest.mark.parametrize("noise", ["shared", "per_feature", "heteroscedastic", 0.2])
+@pytest.mark.parametrize("noise", ["shared", "per_feature", "predicted", 0.2])
 def test_score_is_in_the_units_of_X(Estimator, noise):
     """A refit on c X changes the score by -D log c.
 
     It is the same net, but for the rounding of float32.
     """
     c = 1000.0
-    one = quick(Estimator, noise_variance=noise).fit(X_IRIS)
-    other = quick(Estimator, noise_variance=noise * c**2 if type(noise) is float else noise).fit(
-        c * X_IRIS
+    in_units = [noise, noise * c**2 if type(noise) is float else noise]
+    one, other = (
+        quick(
+            Estimator,
+            likelihood="heteroscedastic_gaussian" if noise == "predicted" else Gaussian(value),
+        ).fit(X)
+        for value, X in zip(in_units, (X_IRIS, c * X_IRIS), strict=True)
     )
     assert other.score(c * X_IRIS) == pytest.approx(one.score(X_IRIS) - 4 * np.log(c), abs=1e-3)
     assert other.best_loss_ == pytest.approx(one.best_loss_ + 4 * np.log(c), abs=1e-3)
-    if noise != "heteroscedastic":
+    if noise != "predicted":
         np.testing.assert_allclose(other.noise_variance_, c**2 * one.noise_variance_, rtol=1e-3)
     rebuilt = other.inverse_transform(other.transform(c * X_IRIS)) / c
     np.testing.assert_allclose(rebuilt, one.inverse_transform(one.transform(X_IRIS)), rtol=1e-3)
 
 
 def test_fixed_noise_is_in_the_units_of_X(Estimator):
-    estimator = quick(Estimator, noise_variance=0.25).fit(X_IRIS)
+    estimator = quick(Estimator, likelihood=Gaussian(0.25)).fit(X_IRIS)
     np.testing.assert_allclose(estimator.noise_variance_, 0.25, rtol=1e-5)
 
 
@@ -313,14 +319,17 @@ def test_wrong_number_of_columns(fitted):
     [
         ("activation", "swish", "silu"),
         ("likelihood", "poison", "bernoulli"),
-        ("noise_variance", "each", "per_feature"),
+        ("likelihood", Gaussian("each"), "per_feature"),
         ("covariance_type", "banana", "ar1|diag"),
         ("init", "pca", "random"),
         ("device", "abacus", "cpu"),
         ("device", "cuda:99", "cpu"),
         ("n_components", 0, "1"),
         ("n_components", 1.5, "int"),
-        ("noise_variance", -1.0, "0"),
+        ("likelihood", Gaussian(-1.0), "above 0"),
+        ("likelihood", Gaussian(noise_growth=-1.0), "at least 0"),
+        ("objective", ELBO(beta=-1.0), "at least 0"),
+        ("objective", IWAE(n_draws=0), "an integer of at least 1"),
         ("hidden_layer_sizes", (16, 0), "positive"),
         ("hidden_layer_sizes", (16.5,), "positive"),
         ("net_class", dict, "VAENet"),

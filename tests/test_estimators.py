@@ -17,23 +17,25 @@ from sklearn.utils import estimator_checks
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from sklearn_vae import RhoVAETransformer, VAETransformer
+from sklearn_vae.likelihoods import Gaussian
+from sklearn_vae.objectives import ELBO, InfoVAE
 
 ESTIMATORS = [VAETransformer, RhoVAETransformer]
 estimators = pytest.mark.parametrize("Estimator", ESTIMATORS)
 SETTINGS = [
     {"hidden_layer_sizes": (50, 30)},
     {"hidden_layer_sizes": ()},
-    {"noise_variance": "per_feature"},
-    {"noise_variance": 0.5},
+    {"likelihood": Gaussian("per_feature")},
+    {"likelihood": Gaussian(0.5)},
     {"early_stopping": True},
     {"early_stopping": False},
     {"init": "random"},
     {"standardize": False},
-    {"n_draws": 3, "beta": 0.5},
-    {"noise_variance": "heteroscedastic"},
-    {"noise_growth": 0.5},
-    {"objective": "iwae", "n_draws": 3},
-    {"objective": "infovae", "kl_warmup": 2, "free_bits": 0.1},
+    {"objective": ELBO(n_draws=3, beta=0.5)},
+    {"likelihood": "heteroscedastic_gaussian"},
+    {"likelihood": Gaussian(noise_growth=0.5)},
+    {"objective": "iwae"},
+    {"objective": InfoVAE(kl_warmup=2, free_bits=0.1)},
 ]
 
 
@@ -134,7 +136,7 @@ def test_fitted_pipeline_is_carried(Estimator, iris, carry):
 @pytest.mark.parametrize("labels", ["iris", "iris_names"])
 def test_grid_search_over_the_pipeline(Estimator, labels, request):
     X, y = request.getfixturevalue(labels)
-    grid = {"vae__n_components": [1, 3], "vae__beta": [0.5, 1.0]}
+    grid = {"vae__n_components": [1, 3], "vae__objective__beta": [0.5, 1.0]}
     search = GridSearchCV(make_pipeline(Estimator), grid, cv=2, n_jobs=2).fit(X, y)
     assert search.best_score_ > 0.8
     one_process = GridSearchCV(make_pipeline(Estimator), grid, cv=2, n_jobs=1).fit(X, y)

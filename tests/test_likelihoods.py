@@ -1,8 +1,11 @@
 """Every likelihood: its log-probability against SciPy, its mean and draws against each other."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
+from conftest import built
 from scipy import stats
 
 from sklearn_vae.likelihoods import (
@@ -16,16 +19,23 @@ from sklearn_vae.likelihoods import (
     Poisson,
 )
 
-FAMILIES = {**LIKELIHOODS, "heteroscedastic": HeteroscedasticGaussian}
-likelihoods = pytest.mark.parametrize("likelihood", FAMILIES.values(), ids=FAMILIES.keys())
+likelihoods = pytest.mark.parametrize("likelihood", LIKELIHOODS.values(), ids=LIKELIHOODS.keys())
+
+
+def gaussian(n_features, variance, noise, growth=0.0):
+    """With a variance (n_features,) that is learned or fixed."""
+    if noise == "fixed":
+        return Gaussian(1.0, growth).build(1 / np.sqrt(variance.numpy()))
+    likelihood = built(partial(Gaussian, noise, growth), n_features)
+    likelihood.noise.set(variance)
+    return likelihood
 
 
 @pytest.mark.parametrize("variance", [1e-6, 0.3, 1e4])
 @pytest.mark.parametrize("noise", ["shared", "per_feature", "fixed"])
 def test_gaussian_log_prob(noise, variance):
     fixed = torch.full((3,), variance)
-    likelihood = Gaussian(3, fixed if noise == "fixed" else noise)
-    likelihood.start_noise(fixed)
+    likelihood = gaussian(3, fixed, noise)
     mean, x = torch.linspace(-1, 1, 15).reshape(5, 3), torch.linspace(2, -3, 15).reshape(5, 3)
     expected = stats.norm.logpdf(x, mean, np.sqrt(variance)).sum(-1)
     np.testing.assert_allclose(likelihood(mean).log_prob(x).detach(), expected, rtol=1e-4)
@@ -37,10 +47,7 @@ def test_gaussian_log_prob(noise, variance):
 def test_noise_that_grows_with_the_distance(noise, growth, n_features):
     """sigma^2 ((1 + |z|^2 / d) / 2)^g, in the log-probability, the variance and the draws."""
     variance = torch.tensor([0.3, 1e-2, 20.0], dtype=torch.float64)[:n_features]
-    likelihood = Gaussian(
-        n_features, variance if noise == "fixed" else noise, noise_growth=growth
-    ).double()
-    likelihood.start_noise(variance)
+    likelihood = gaussian(n_features, variance, noise, growth).double()
     rng = np.random.RandomState(0)
     z, mean, x = (
         torch.from_numpy(rng.standard_normal(shape))
@@ -48,7 +55,7 @@ def test_noise_that_grows_with_the_distance(noise, growth, n_features):
     )
     z *= torch.logspace(-1, 3, 5)[:, None]
     with torch.no_grad():
-        p, sigma2 = likelihood(mean, z), likelihood.noise_variance
+        p, sigma2 = likelihood(mean, z), likelihood.noise.variance
     expected = sigma2.detach() * ((1 + z.square().sum(-1, keepdim=True) / 4) / 2) ** growth
     torch.testing.assert_close(p.variance, expected.expand_as(mean))
     np.testing.assert_allclose(
@@ -62,15 +69,15 @@ def test_noise_that_grows_with_the_distance(noise, growth, n_features):
 
 @pytest.mark.parametrize("noise", ["shared", "per_feature", "fixed"])
 def test_only_fixed_noise_is_not_learned(noise):
-    likelihood = Gaussian(3, torch.tensor([1.0, 2.0, 3.0]) if noise == "fixed" else noise)
+    likelihood = gaussian(3, torch.tensor([1.0, 2.0, 3.0]), noise)
     assert bool(list(likelihood.parameters())) == (noise != "fixed")
     if noise == "fixed":
-        torch.testing.assert_close(likelihood.noise_variance, torch.tensor([1.0, 2.0, 3.0]))
+        torch.testing.assert_close(likelihood.noise.variance, torch.tensor([1.0, 2.0, 3.0]))
 
 
 def test_bernoulli_log_prob():
     logit = torch.tensor([-30.0, -2.0, 0.0, 2.0, 30.0], dtype=torch.float64)
-    p = Bernoulli(1)(logit[:, None])
+    p = built(Bernoulli, 1)(logit[:, None])
     for x in (0.0, 1.0):
         expected = stats.logistic.logcdf(logit.numpy() if x else -logit.numpy())
         np.testing.assert_allclose(
@@ -84,7 +91,7 @@ def test_bernoulli_log_prob():
 
 
 def test_heteroscedastic_log_prob():
-    likelihood = HeteroscedasticGaussian(2).double()
+    likelihood = built(HeteroscedasticGaussian, 2).double()
     mean, log_variance = torch.tensor([[0.5, -1.0]]).double(), torch.tensor([[-3.0, 2.0]]).double()
     x = torch.tensor([[0.0, 4.0]]).double()
     p = likelihood(torch.cat([mean, log_variance], -1))
@@ -106,7 +113,7 @@ def exponential_on_the_unit_interval(eta):
 def test_continuous_bernoulli_log_prob_and_mean(probability):
     eta = float(np.log(probability) - np.log1p(-probability))
     x = torch.linspace(0, 1, 11, dtype=torch.float64)[:, None]
-    p = ContinuousBernoulli(1)(torch.full((11, 1), eta, dtype=torch.float64))
+    p = built(ContinuousBernoulli, 1)(torch.full((11, 1), eta, dtype=torch.float64))
     if probability == 0.5:
         expected, mean, variance = np.zeros(11), 0.5, 1 / 12
     else:
@@ -118,7 +125,7 @@ def test_continuous_bernoulli_log_prob_and_mean(probability):
     if abs(eta) > 0.1 or probability == 0.5:  # nearer to 1/2 SciPy's own moments cancel
         np.testing.assert_allclose(p.mean, mean, rtol=1e-6)
         np.testing.assert_allclose(p.variance, variance, rtol=1e-5)
-    single = ContinuousBernoulli(1)(torch.full((11, 1), eta))
+    single = built(ContinuousBernoulli, 1)(torch.full((11, 1), eta))
     np.testing.assert_allclose(single.log_prob(x.float()), expected, rtol=1e-5, atol=1e-5)
 
 
@@ -128,7 +135,7 @@ def test_continuous_bernoulli_is_smooth_where_its_series_ends():
     No gradient is ever NaN.
     """
     eta = torch.linspace(-0.4, 0.4, 2001, dtype=torch.float64, requires_grad=True)
-    p = ContinuousBernoulli(1)(eta[:, None])
+    p = built(ContinuousBernoulli, 1)(eta[:, None])
     for values in (
         p.log_prob(torch.tensor([0.3], dtype=torch.float64)),
         p.mean[:, 0],
@@ -139,7 +146,7 @@ def test_continuous_bernoulli_is_smooth_where_its_series_ends():
         assert torch.isfinite(gradient).all()
         assert gradient.diff().abs().max() < 1e-3
     far = torch.tensor([-500.0, 0.0, 500.0], requires_grad=True)
-    ContinuousBernoulli(1)(far[:, None]).log_prob(torch.tensor([0.5])).sum().backward()
+    built(ContinuousBernoulli, 1)(far[:, None]).log_prob(torch.tensor([0.5])).sum().backward()
     assert torch.isfinite(far.grad).all()
 
 
@@ -147,7 +154,7 @@ def test_continuous_bernoulli_is_smooth_where_its_series_ends():
 def test_poisson_log_prob(rate):
     log_rate = LOG_LIMIT * np.arctanh(np.log(rate) / LOG_LIMIT)
     x = np.unique(stats.poisson.ppf([1e-9, 0.1, 0.5, 0.9, 1 - 1e-9], rate))
-    p = Poisson(1)(torch.full((len(x), 1), log_rate, dtype=torch.float64))
+    p = built(Poisson, 1)(torch.full((len(x), 1), log_rate, dtype=torch.float64))
     np.testing.assert_allclose(
         p.log_prob(torch.from_numpy(x)[:, None]),
         stats.poisson.logpmf(x, rate),
@@ -159,7 +166,7 @@ def test_poisson_log_prob(rate):
 @pytest.mark.parametrize("dispersion", [1e-4, 1e-2, 1.0, 1e2, 1e4])
 @pytest.mark.parametrize("mean", [1e-3, 1.0, 50.0, 1e4])
 def test_negative_binomial_log_prob(mean, dispersion):
-    likelihood = NegativeBinomial(1).double()
+    likelihood = built(NegativeBinomial, 1).double()
     with torch.no_grad():
         likelihood.log_dispersion.fill_(LOG_LIMIT * np.arctanh(np.log(dispersion) / LOG_LIMIT))
     reference = stats.nbinom(1 / dispersion, 1 / (1 + dispersion * mean))
@@ -180,7 +187,7 @@ def test_negative_binomial_log_prob(mean, dispersion):
 def test_draws_have_the_mean_and_variance_they_should(likelihood):
     """100,000 draws, within 5 standard errors."""
     n_draws, n_features = 100_000, 4
-    family = likelihood(n_features).double()
+    family = built(likelihood, n_features).double()
     numbers = torch.linspace(-1.5, 1.5, family.n_numbers, dtype=torch.float64).expand(n_draws, -1)
     with torch.no_grad():
         p = family(numbers)
@@ -207,13 +214,13 @@ def test_supports_say_which_values_have_a_probability(likelihood):
         "Poisson": [1, 0, 1, 1, 0, 0],
         "NegativeBinomial": [1, 0, 1, 1, 0, 0],
     }.get(likelihood.__name__, [1] * 6)
-    np.testing.assert_array_equal(likelihood.supports(X)[:, 0], np.array(expected, dtype=bool))
-    family = likelihood(1).double()
+    family = built(likelihood, 1).double()
+    np.testing.assert_array_equal(family.supports(X)[:, 0], np.array(expected, dtype=bool))
     log_prob = family(torch.zeros(6, family.n_numbers, dtype=torch.float64)).log_prob(
         torch.from_numpy(X)
     )
-    assert torch.isfinite(log_prob.detach())[likelihood.supports(X)[:, 0]].all()
-    if not likelihood.supports(X).all():
+    assert torch.isfinite(log_prob.detach())[family.supports(X)[:, 0]].all()
+    if not family.supports(X).all():
         assert likelihood.remedy
         assert likelihood.support
 
@@ -221,4 +228,4 @@ def test_supports_say_which_values_have_a_probability(likelihood):
 def test_the_encoder_sees_the_logarithm_of_counts():
     x = torch.tensor([[0.0, 1.0, 1e6]])
     for family in (Poisson, NegativeBinomial):
-        torch.testing.assert_close(family(3).encode(x), torch.log1p(x))
+        torch.testing.assert_close(built(family, 3).encode(x), torch.log1p(x))

@@ -1,7 +1,10 @@
 """Objectives on hand-made output, and their invariances."""
 
+from functools import partial
+
 import pytest
 import torch
+from conftest import built
 
 from sklearn_vae.likelihoods import LIKELIHOODS
 from sklearn_vae.module import VAE, VAEOutput
@@ -23,7 +26,7 @@ def in_all_families(test):
 
 
 def make_vae(posterior, likelihood):
-    module = VAE(D, d, posterior, likelihood, encoder=MLP, decoder=MLP).double()
+    module = VAE(D, d, posterior, partial(built, likelihood, D), encoder=MLP, decoder=MLP).double()
     generator = torch.Generator().manual_seed(0)
     for parameter in module.parameters():
         parameter.data = 0.3 * torch.randn(

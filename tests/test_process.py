@@ -19,6 +19,7 @@ from sklearn.base import clone
 from sklearn.datasets import load_iris
 from skorch.callbacks import BatchScoring, Callback, EpochScoring
 
+from sklearn_vae.likelihoods import Gaussian
 from sklearn_vae.training import VAENet
 
 try:
@@ -91,12 +92,14 @@ def test_the_way_there_and_back_in_data_frames(Estimator, container):
     ("far", "dtype"),
     [(1e160, np.float64), (1e200, np.float64), (-1e307, np.float64), (1e30, np.float32)],
 )
-@pytest.mark.parametrize("noise_variance", ["shared", "per_feature", "heteroscedastic"])
+@pytest.mark.parametrize(
+    "likelihood", ["gaussian", Gaussian("per_feature"), "heteroscedastic_gaussian"], ids=str
+)
 @pytest.mark.filterwarnings("error::RuntimeWarning")
-def test_rows_whose_squares_overflow_have_no_probability(Estimator, noise_variance, far, dtype):
+def test_rows_whose_squares_overflow_have_no_probability(Estimator, likelihood, far, dtype):
     options = Estimator._parameter_constraints["covariance_type"][0].options
     for covariance_type in sorted(options):
-        params = {"noise_variance": noise_variance, "covariance_type": covariance_type}
+        params = {"likelihood": likelihood, "covariance_type": covariance_type}
         estimator = quick(Estimator, max_iter=1, **params).fit(X_IRIS)
         X = X_IRIS[:6].astype(dtype)
         X[2, 1] = far
@@ -145,12 +148,14 @@ def test_a_kept_module_is_never_stale(Estimator, how):
 
 
 def test_other_changes_of_the_module_are_seen_as_well(Estimator):
-    estimator = quick(Estimator, encoder=small_network, noise_growth=0.0, init="random").fit(X_IRIS)
+    estimator = quick(
+        Estimator, encoder=small_network, likelihood=Gaussian(noise_growth=0.0), init="random"
+    ).fit(X_IRIS)
     module, seen = estimator.net_.module_, []
     before = estimator.transform(X_IRIS), estimator.score_samples(X_IRIS)
-    module.likelihood.noise_growth = 1.0
+    module.likelihood.noise.growth = 1.0
     assert not np.array_equal(estimator.score_samples(X_IRIS), before[1])
-    module.likelihood.noise_growth = 0.0
+    module.likelihood.noise.growth = 0.0
     np.testing.assert_array_equal(estimator.score_samples(X_IRIS), before[1])
     module.encoder.net[1].running_mean += 1
     assert not np.array_equal(estimator.transform(X_IRIS), before[0])
@@ -256,7 +261,12 @@ def test_a_model_loaded_in_inference_mode_can_be_trained(fitted, carry):
 @pytest.mark.parametrize("seed", range(2))
 @pytest.mark.parametrize(
     "params",
-    [{}, {"early_stopping": False}, {"noise_variance": "per_feature"}, {"likelihood": "bernoulli"}],
+    [
+        {},
+        {"early_stopping": False},
+        {"likelihood": Gaussian("per_feature")},
+        {"likelihood": "bernoulli"},
+    ],
 )
 def test_equal_fits_have_equal_pickles(Estimator, params, seed):
     X = (X_IRIS.mean(0) < X_IRIS).astype(float) if "likelihood" in params else X_IRIS

@@ -22,13 +22,19 @@ from sklearn.preprocessing import StandardScaler
 from skorch.callbacks import Callback, EarlyStopping, LRScheduler
 
 from sklearn_vae import RhoVAETransformer, VAETransformer
-from sklearn_vae._base.data import CHUNK, share_a_unit
+from sklearn_vae._base.data import CHUNK
 from sklearn_vae._base.splitting import check_groups, copies, jump, linked, split, split_by
-from sklearn_vae.likelihoods import NegativeBinomial
-from sklearn_vae.selection import Moments, count_model, linear_model
+from sklearn_vae.likelihoods import Gaussian, NegativeBinomial
+from sklearn_vae.likelihoods.scaling import share_a_unit
+from sklearn_vae.objectives import ELBO
+from sklearn_vae.selection import Moments
+from sklearn_vae.selection.linear import count_model, linear_model
 
 UNBOUNDED = "no upper bound"
 seeds = pytest.mark.parametrize("seed", range(3))
+
+# A plain autoencoder, whose noise weighs nothing.
+AUTOENCODER = {"objective": ELBO(beta=0), "likelihood": Gaussian(1.0)}
 
 
 def start_of(estimator, X):
@@ -313,10 +319,10 @@ def test_as_many_components_as_columns_rebuild_them(kind, seed):
     assert r2_score(X, beyond.inverse_transform(beyond.transform(X))) > 0.95
 
 
-@pytest.mark.parametrize("noise", ["shared", "per_feature"])
-def test_the_linear_model_of_as_many_components_is_the_whole_covariance(noise):
+@pytest.mark.parametrize("name", ["probabilistic_pca", "factor_analysis"])
+def test_the_linear_model_of_as_many_components_is_the_whole_covariance(name):
     X = load_iris().data
-    W, b, psi, *_ = linear_model(X, 4, noise, 0)
+    W, b, psi, *_ = linear_model(name, X, 4, 0)
     np.testing.assert_allclose(W @ W.T + np.diag(psi), np.cov(X.T), rtol=1e-9)
     np.testing.assert_allclose(b, X.mean(axis=0))
 
@@ -326,7 +332,7 @@ def test_constant_columns_are_left_out_and_given_back(Estimator, noise):
     X = load_iris().data
     years = np.insert(X, [0, 2, 2, 4], [2019.0, 0.0, -1e-7, 1e6], axis=1)
     constant = np.array([0, 3, 4, 7])
-    params = {"noise_variance": noise, "max_iter": 10, "random_state": 0}
+    params = {"likelihood": Gaussian(noise), "max_iter": 10, "random_state": 0}
     model, plain = Estimator(2, **params).fit(years), Estimator(2, **params).fit(X)
     np.testing.assert_array_equal(model.transform(years), plain.transform(X))
     np.testing.assert_array_equal(model.score_samples(years), plain.score_samples(X))
@@ -348,11 +354,11 @@ def test_constant_columns_are_left_out_and_given_back(Estimator, noise):
 def test_a_plain_autoencoder_knows_no_units(c):
     rng = np.random.RandomState(0)
     X = c * (1.109 + 0.0012 * factor_rows(rng, 400, rng.standard_normal((5, 80)), noise=0.05))
-    model = VAETransformer(5, beta=0, noise_variance=1.0, max_iter=60, random_state=0).fit(X)
+    model = VAETransformer(5, **AUTOENCODER, max_iter=60, random_state=0).fit(X)
     assert r2_score(X, model.inverse_transform(model.transform(X))) > 0.995
     np.testing.assert_allclose(model.noise_variance_, 1.0, rtol=1e-5)
     held_out = VAETransformer(
-        5, beta=0, noise_variance=1.0, max_iter=3, early_stopping=False, random_state=0
+        5, **AUTOENCODER, max_iter=3, early_stopping=False, random_state=0
     ).fit(X)
     squares = ((X - held_out.inverse_transform(held_out.transform(X))) ** 2).sum(axis=1).mean()
     assert held_out.best_loss_ == pytest.approx(40 * np.log(2 * np.pi) + squares / 2, rel=1e-3)
@@ -557,7 +563,7 @@ def test_a_fit_that_max_iter_ends_says_so(Estimator):
     [
         {"batch_size": np.int64(16)},
         {"n_components": np.int64(2), "hidden_layer_sizes": np.array([8, 8])},
-        {"n_draws": np.int32(2), "max_iter": np.int64(2)},
+        {"objective": ELBO(n_draws=np.int32(2)), "max_iter": np.int64(2)},
     ],
 )
 def test_integers_of_numpy(Estimator, params):
@@ -589,7 +595,9 @@ def test_the_linear_start_is_no_fit_of_the_users(monkeypatch):
     for cls in (PCA, FactorAnalysis, NearestNeighbors, StandardScaler):
         monkeypatch.setattr(cls, "fit", counted(cls.fit))
     for noise in ("shared", "per_feature", 0.5):
-        VAETransformer(2, noise_variance=noise, max_iter=2, random_state=0).fit(load_iris().data)
+        VAETransformer(2, likelihood=Gaussian(noise), max_iter=2, random_state=0).fit(
+            load_iris().data
+        )
     assert not calls
 
 

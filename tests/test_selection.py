@@ -16,11 +16,12 @@ from sklearn.linear_model import Ridge
 from sklearn.metrics import r2_score
 from sklearn.preprocessing import StandardScaler
 
-from sklearn_vae import VAETransformer, selection
+from sklearn_vae import VAETransformer
 from sklearn_vae._base.splitting import split
+from sklearn_vae.likelihoods import Gaussian, Noise
 from sklearn_vae.objectives import fixed_deviates
+from sklearn_vae.selection import Evidence, Trainer, starts
 from sklearn_vae.selection.multistart import _takes_over
-from sklearn_vae.selection.noise import errors, growth_of, let_noise_grow, raise_noise
 
 X_DIABETES = load_diabetes().data
 
@@ -102,7 +103,7 @@ def test_a_second_training_that_went_wrong_is_not_kept(Estimator, monkeypatch):
         trainer.net.load_weights(trainer.drawn)
         gone_wrong.append(run)
 
-    monkeypatch.setattr(selection.Trainer, "refit", refit)
+    monkeypatch.setattr(Trainer, "refit", refit)
     estimator = Estimator(2, max_iter=5, random_state=0).fit(X_DIABETES)
     assert gone_wrong
     assert estimator.score(X_DIABETES) > PCA(2).fit(X_DIABETES).score(X_DIABETES) - 0.1
@@ -113,13 +114,13 @@ def test_a_refit_has_the_noise_that_unseen_rows_told(monkeypatch):
 
     The refit is trained on the rows held out.
     """
-    released, release = [], selection.release_noise
+    released, release = [], starts.release_noise
 
     def release_noise(module, judge, x):
         release(module, judge, x)
-        released.append(module.likelihood.noise_variance.item())
+        released.append(module.likelihood.noise.variance.item())
 
-    monkeypatch.setattr("sklearn_vae.selection.release_noise", release_noise)
+    monkeypatch.setattr(starts, "release_noise", release_noise)
     VAETransformer(2, max_iter=40, random_state=0).fit(clusters_on_a_sphere(400, seed=0))
     assert len(released) == 2
     assert released[0] == pytest.approx(released[1], rel=1e-6)
@@ -174,24 +175,23 @@ def test_how_far_the_noise_is_raised(noise, far_out):
     """
     X = StandardScaler().fit_transform(X_DIABETES)
     model = VAETransformer(
-        2, noise_variance=noise, standardize=False, max_iter=3, random_state=0
+        2, likelihood=Gaussian(noise), standardize=False, max_iter=3, random_state=0
     ).fit(X)
-    model.noise_reach_ = model.net_.module_.likelihood.noise_reach = (
-        np.inf
-    )  # as it is at this stage of a fit
+    # As it is at this stage of a fit.
+    model.noise_reach_ = model.net_.module_.likelihood.noise.reach = np.inf
     trained_on = X + far_out * (np.arange(len(X)) == 7)[:, None] * np.cos(np.arange(X.shape[1]))
     over = 0 if noise == "per_feature" else None
     missed = np.sort((squared_errors(model, trained_on) - squared_errors(model, X)).mean(axis=0))
     missed = missed.mean() if noise == "shared" else missed[(len(missed) - 1) // 2]
     module, origin = copy.deepcopy(model.net_.module_), model.net_.module_
     rows = (torch.from_numpy(X).float() for X in (trained_on, X))
-    raise_noise(module, origin, origin, *rows, n=10)
+    noise_of_model = module.likelihood.noise
+    with torch.no_grad():
+        noise_of_model.add_margin(Evidence(None, None, origin, origin, *rows, n=10))
     unknown = (trained_on - model.inverse_transform(model.transform(trained_on))) ** 2
     known = model.noise_variance_ * (1 + max(0, missed))
     expected = (10 * known + np.maximum(unknown.mean(axis=over), known)) / 11
-    np.testing.assert_allclose(
-        module.likelihood.noise_variance.detach().expand(10), expected, rtol=2e-3
-    )
+    np.testing.assert_allclose(noise_of_model.variance.detach().expand(10), expected, rtol=2e-3)
     assert (missed > 0.1) == bool(far_out)
 
 
@@ -203,26 +203,33 @@ def test_noise_grows_as_the_errors_do(Estimator, noise):
     """
     X = heavy_tails(400, seed=0)
     model = Estimator(
-        2, noise_variance=noise, noise_growth=0.3, standardize=False, max_iter=5, random_state=0
+        2, likelihood=Gaussian(noise, 0.3), standardize=False, max_iter=5, random_state=0
     ).fit(X)
     far = np.log((1 + (model.transform(X) ** 2).mean(axis=1)) / 2)
     error = np.log((squared_errors(model, X)).mean(axis=1)) + 0.3 * far
     ridge = Ridge(alpha=error.var()).fit(far[:, None], error)
-    module = model.net_.module_
-    x = torch.from_numpy(X).float()
-    assert growth_of(module, x) == pytest.approx(ridge.coef_[0], rel=1e-4)
-    before = errors(module, x).mean().item()
-    let_noise_grow(model.net_, model.net_.weights(), x, x)
-    assert module.likelihood.noise_growth == pytest.approx(ridge.coef_[0], rel=1e-4)
-    assert errors(module, x).mean().item() == pytest.approx(before, rel=1e-4)
+    net, x = model.net_, torch.from_numpy(X).float()
+    evidence = Evidence(net, net.weights(), net.module_, net.module_, x, x, len(x))
+    noise_of_model = net.module_.likelihood.noise
+    with torch.no_grad():
+        assert noise_of_model.growth_over(evidence.held_out()) == pytest.approx(
+            ridge.coef_[0], rel=1e-4
+        )
+        before = noise_of_model.errors(evidence.trained()).mean().item()
+        noise_of_model.grow(evidence)
+        after = noise_of_model.errors(evidence.trained()).mean().item()
+    assert noise_of_model.growth == pytest.approx(ridge.coef_[0], rel=1e-4)
+    assert after == pytest.approx(before, rel=1e-4)
 
 
 def test_growth_that_loses_on_held_out_rows_is_dropped(monkeypatch):
-    monkeypatch.setattr("sklearn_vae.selection.noise.growth_of", lambda *args: 20.0)
+    monkeypatch.setattr(Noise, "growth_over", lambda *args: 20.0)
     growing = VAETransformer(2, max_iter=5, random_state=0).fit(X_DIABETES)
-    constant = VAETransformer(2, max_iter=5, random_state=0, noise_growth=0.0).fit(X_DIABETES)
+    constant = VAETransformer(
+        2, max_iter=5, random_state=0, likelihood=Gaussian(noise_growth=0.0)
+    ).fit(X_DIABETES)
     assert growing.noise_growth_ == 0
-    growing.net_.module_.likelihood.noise_reach = np.inf
+    growing.net_.module_.likelihood.noise.reach = np.inf
     np.testing.assert_array_equal(
         growing.score_samples(X_DIABETES), constant.score_samples(X_DIABETES)
     )
@@ -246,8 +253,10 @@ def test_heavy_tails_are_no_loss(Estimator, noise):
     The score is above PCA and factor analysis, and above the same noise everywhere.
     """
     X, X_test = np.split(heavy_tails(5000, seed=3), [800])
-    params = {"n_components": 2, "noise_variance": noise, "max_iter": 30, "random_state": 0}
-    growing, constant = Estimator(**params).fit(X), Estimator(**params, noise_growth=0.0).fit(X)
+    params = {"n_components": 2, "max_iter": 30, "random_state": 0}
+    growing, constant = (
+        Estimator(likelihood=Gaussian(noise, growth), **params).fit(X) for growth in ("auto", 0.0)
+    )
     linear = (PCA if noise == "shared" else FactorAnalysis)(2).fit(X)
     assert growing.noise_growth_ > 0.3
     assert growing.score(X_test) > max(linear.score(X_test), constant.score(X_test))
@@ -273,7 +282,9 @@ def test_a_linear_model_keeps_one_noise(Estimator):
 def test_the_public_attributes_tell_the_noise(Estimator, growth):
     """Through a pickle, in the units of X, and far beyond what was seen."""
     X = heavy_tails(100, seed=0) * np.logspace(-3, 3, 8)
-    model = Estimator(2, noise_growth=growth, max_iter=5, random_state=0).fit(X)
+    model = Estimator(2, likelihood=Gaussian(noise_growth=growth), max_iter=5, random_state=0).fit(
+        X
+    )
     X = np.vstack([X, 30 * X])
     again = pickle.loads(pickle.dumps(model))
     np.testing.assert_array_equal(again.score_samples(X), model.score_samples(X))
@@ -291,10 +302,12 @@ def test_the_public_attributes_tell_the_noise(Estimator, growth):
 
 
 def test_noise_growth_given_is_kept(Estimator):
-    model = Estimator(2, noise_growth=0.7, max_iter=5, random_state=0).fit(X_DIABETES)
+    model = Estimator(2, likelihood=Gaussian(noise_growth=0.7), max_iter=5, random_state=0).fit(
+        X_DIABETES
+    )
     for each in model, pickle.loads(pickle.dumps(model)):
-        assert each.noise_growth_ == each.net_.module_.likelihood.noise_growth == 0.7
-        assert each.noise_reach_ == each.net_.module_.likelihood.noise_reach == np.inf
+        assert each.noise_growth_ == each.net_.module_.likelihood.noise.growth == 0.7
+        assert each.noise_reach_ == each.net_.module_.likelihood.noise.reach == np.inf
 
 
 @pytest.mark.parametrize("heavy", [False, True])
@@ -311,7 +324,10 @@ def test_how_far_the_noise_reaches(Estimator, heavy):
 def test_rows_farther_out_than_any_seen_cost_less(Estimator):
     X, X_test = np.split(StandardScaler().fit_transform(X_DIABETES), [221])
     params = {"n_components": 2, "max_iter": 20, "random_state": 0}
-    model, constant = Estimator(**params).fit(X), Estimator(**params, noise_growth=0.0).fit(X)
+    model, constant = (
+        Estimator(likelihood=Gaussian(noise_growth=growth), **params).fit(X)
+        for growth in ("auto", 0.0)
+    )
     for far, gain in (1, 0), (10, 10), (100, 1000):
         assert model.score(far * X_test) > constant.score(far * X_test) + gain - 0.01
 

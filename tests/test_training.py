@@ -17,6 +17,7 @@ from skorch.callbacks import (
 from torch.utils.data import DataLoader
 
 from sklearn_vae import VAETransformer
+from sklearn_vae.objectives import ELBO
 from sklearn_vae.training import (
     Rows,
     SeededInit,
@@ -234,7 +235,7 @@ def test_recorded_steps_are_the_same_steps(records, covariance_type):
     params = {
         "covariance_type": covariance_type,
         "batch_size": 32,
-        "kl_warmup": 3,
+        "objective": ELBO(kl_warmup=3),
         "early_stopping": False,
     }
     policy = LRScheduler(torch.optim.lr_scheduler.StepLR, step_size=6, gamma=0.5)

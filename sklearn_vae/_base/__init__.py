@@ -12,9 +12,9 @@ from sklearn.base import BaseEstimator
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from ..likelihoods import LIKELIHOODS
+from ..likelihoods import LIKELIHOODS, Likelihood
 from ..networks import ACTIVATIONS
-from ..objectives import OBJECTIVES
+from ..objectives import OBJECTIVES, Objective
 from ..posteriors import POSTERIORS
 from ..training import (
     carries_functions,
@@ -27,7 +27,7 @@ from ..training import (
 )
 from .evaluation import Evaluation
 from .fitting import Fitting
-from .net import build_net
+from .net import Spec, build_net
 
 
 def _name_methods(mixin):
@@ -50,20 +50,9 @@ class BaseVAE(Fitting, Evaluation, BaseEstimator):
         "activation": [StrOptions(set(ACTIVATIONS))],
         "encoder": [callable, None],
         "decoder": [callable, None],
-        "likelihood": [StrOptions(set(LIKELIHOODS))],
-        "noise_variance": [
-            StrOptions({"shared", "per_feature", "heteroscedastic"}),
-            Interval(Real, 0, None, closed="neither"),
-        ],
-        "noise_growth": [StrOptions({"auto"}), Interval(Real, 0, None, closed="left")],
-        "covariance_type": [StrOptions(set(POSTERIORS))],
-        "objective": [StrOptions(set(OBJECTIVES))],
-        "n_draws": [Interval(Integral, 1, None, closed="left")],
-        "beta": [Interval(Real, 0, None, closed="left")],
-        "kl_warmup": [Interval(Integral, 0, None, closed="left")],
-        "free_bits": [Interval(Real, 0, None, closed="left")],
-        "info_alpha": [Interval(Real, None, None, closed="neither")],
-        "info_lambda": [Interval(Real, None, None, closed="neither")],
+        "likelihood": [StrOptions(set(LIKELIHOODS)), Likelihood],
+        "covariance_type": [StrOptions(set(POSTERIORS)), type],
+        "objective": [StrOptions(set(OBJECTIVES)), Objective],
         "init": [StrOptions({"auto", "random"})],
         "standardize": [StrOptions({"auto"}), "boolean"],
         "learning_rate_init": [Interval(Real, 0, None, closed="neither")],
@@ -91,16 +80,8 @@ class BaseVAE(Fitting, Evaluation, BaseEstimator):
         encoder=None,
         decoder=None,
         likelihood="gaussian",
-        noise_variance="shared",
-        noise_growth="auto",
         covariance_type="diag",
         objective="elbo",
-        n_draws=1,
-        beta=1.0,
-        kl_warmup=0,
-        free_bits=0.0,
-        info_alpha=0.0,
-        info_lambda=10.0,
         init="auto",
         standardize="auto",
         learning_rate_init=3e-3,
@@ -118,7 +99,30 @@ class BaseVAE(Fitting, Evaluation, BaseEstimator):
         random_state=None,
         verbose=0,
     ):
-        vars(self).update({name: value for name, value in locals().items() if name != "self"})
+        self.n_components = n_components
+        self.hidden_layer_sizes = hidden_layer_sizes
+        self.activation = activation
+        self.encoder = encoder
+        self.decoder = decoder
+        self.likelihood = likelihood
+        self.covariance_type = covariance_type
+        self.objective = objective
+        self.init = init
+        self.standardize = standardize
+        self.learning_rate_init = learning_rate_init
+        self.batch_size = batch_size
+        self.alpha = alpha
+        self.max_iter = max_iter
+        self.tol = tol
+        self.n_iter_no_change = n_iter_no_change
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.warm_start = warm_start
+        self.device = device
+        self.net_class = net_class
+        self.net_params = net_params
+        self.random_state = random_state
+        self.verbose = verbose
 
     @property
     def device_(self):
@@ -128,7 +132,7 @@ class BaseVAE(Fitting, Evaluation, BaseEstimator):
 
     @property
     def _n_features_out(self):
-        return self._spec["n_components"]
+        return self.net_.module_.n_components
 
     def __sklearn_is_fitted__(self):
         return hasattr(self, "net_")
@@ -168,7 +172,7 @@ class BaseVAE(Fitting, Evaluation, BaseEstimator):
             super().__setstate__({name: value for name, value in state.items() if name != "net_"})
             if learned is not None:
                 device = self._device_to_load_on()
-                self.net_ = build_net(self._spec, self.scale_, device, seed=0)
+                self.net_ = build_net(Spec.of(self._spec), self.scale_, device, seed=0)
                 load_net_state(self.net_, learned)
                 load_history(self.net_, learned)
                 self.net_.module_.eval()

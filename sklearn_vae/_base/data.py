@@ -7,7 +7,8 @@ import torch
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import check_random_state, gen_batches
 
-WIDEST_RANGE, NARROWEST_RANGE = 5.0, 0.05  # of columns in one unit, over the median range
+from ..likelihoods import Columns
+
 IN_MEMORY = 2**30  # bytes of a memory map that are loaded rather than read again each epoch
 CHUNK = 2**21  # numbers held at once, per layer, wherever rows are gone through in chunks
 
@@ -46,22 +47,16 @@ def check_support(X, name, likelihood, feature_names):
             )
 
 
-def centre_and_scale(X, standardize):
-    """What features are centred and scaled by inside, where the likelihood allows it.
-
-    Constant columns have no density and are left out of the model: their scale is 0 and their mean
-    the constant. If every column is constant, none is left out.
+def columns_of(X):
+    """Each column's mean, variance and range of values.
 
     Parameters
     ----------
     X : ndarray of shape (n, n_features)
-    standardize : bool or "auto"
-        True scales each column by its own standard deviation; "auto" all by one where they share a
-        unit (`share_a_unit`); False leaves them as they are.
 
     Returns
     -------
-    mean, scale : ndarray of shape (n_features,)
+    Columns
     """
     with np.errstate(over="ignore", invalid="ignore"), warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)
@@ -70,33 +65,7 @@ def centre_and_scale(X, standardize):
             scaler.partial_fit(X[rows])
             lowest = np.minimum(lowest, X[rows].min(axis=0)).astype(np.float64)
             highest = np.maximum(highest, X[rows].max(axis=0)).astype(np.float64)
-        return centre_and_scale_from(scaler.mean_, scaler.var_, lowest, highest, standardize)
-
-
-def centre_and_scale_from(mean, variance, lowest, highest, standardize):
-    """As `centre_and_scale`, from each column's moments and range of values, (n_features,) each."""
-    constant = highest - lowest <= 4 * np.finfo(np.float64).eps * np.maximum(
-        abs(lowest), abs(highest)
-    )
-    varies = ~constant if not constant.all() else constant
-    scale = np.where(constant, 1.0, np.sqrt(variance))
-    if not standardize:
-        mean, scale = np.zeros_like(mean), np.ones_like(scale)
-    elif standardize == "auto" and share_a_unit((highest - lowest)[varies]):
-        scale[:] = np.sqrt(np.mean(scale[varies] ** 2))
-    return np.where(varies, mean, lowest), np.where(varies, scale, 0.0)
-
-
-def share_a_unit(ranges):
-    """Whether columns of these ranges (n_features,) are taken to be in one unit.
-
-    None is far wider than most, and few are far narrower.
-    """
-    middle = np.median(ranges)
-    return (
-        ranges.max() <= WIDEST_RANGE * middle
-        and np.quantile(ranges, 0.1) >= NARROWEST_RANGE * middle
-    )
+    return Columns(scaler.mean_, scaler.var_, lowest, highest)
 
 
 def scaled(X, mean, scale, dtype):

@@ -16,9 +16,8 @@ from sklearn.utils import Bunch, check_array
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ..importance import UNTRUSTED, log_likelihood
-from ..likelihoods import LIKELIHOODS
 from ..objectives import fixed_deviates, reconstruction
-from ..training import one_thread_after_fork
+from ..training import SeededInit, one_thread_after_fork
 from . import data
 from .data import check_support, scaled, seed_from
 
@@ -55,7 +54,7 @@ class Evaluation(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         """
         check_is_fitted(self)
         Z = check_array(X, dtype=[np.float64, np.float32], input_name="X")
-        if Z.shape[1] != self._spec["n_components"]:
+        if Z.shape[1] != self.net_.module_.n_components:
             raise ValueError(
                 f"{type(self).__name__}.inverse_transform takes Z of {self._spec['n_components']} "
                 f"components, as transform gives them, but X has {Z.shape[1]} columns."
@@ -85,14 +84,16 @@ class Evaluation(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
                 f"sample draws n_samples >= 1 samples, an integer; got n_samples={n_samples!r}."
             )
         rng = np.random.RandomState(seed_from(random_state))
-        Z = rng.standard_normal((n_samples, self._spec["n_components"]))
+        Z = rng.standard_normal((n_samples, self.net_.module_.n_components))
         likelihood = self.net_.module_.likelihood
 
         def draw(module, z):
             p = module.decode(z)
             return torch.from_numpy(likelihood.draw(p, rng)) if noise else p.mean
 
-        return self._in_units_of_X(draw, Z)
+        # A likelihood may draw from torch's generator, which is the user's own.
+        with SeededInit(torch.Generator(self.device_).manual_seed(rng.randint(2**31))):
+            return self._in_units_of_X(draw, Z)
 
     def posterior(self, X, *, form="dense"):
         """The approximate posterior N(mean, L L^T) of z given each sample.
@@ -125,7 +126,7 @@ class Evaluation(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
                 **({"covariance": q.covariance()} if form == "dense" else q.own_form()),
             }
 
-        own = self._of_samples(of, self._ready(X), width=self._spec["n_components"] ** 2)
+        own = self._of_samples(of, self._ready(X), width=self.net_.module_.n_components**2)
         mean = own.pop("mean")
         return mean, own["covariance"] if form == "dense" else own
 
@@ -195,12 +196,12 @@ class Evaluation(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
             If more than one row in twenty has fewer than 5 effective draws.
         """
         X = self._ready(X)
-        eps = fixed_deviates(n_draws, self._spec["n_components"])
+        eps = fixed_deviates(n_draws, self.net_.module_.n_components)
 
         def of(module, x):
             return log_likelihood(module, x, eps.to(x.device, x.dtype))._asdict()
 
-        width = max(n_draws, 2 * self._spec["n_components"]) * self.n_features_in_
+        width = max(n_draws, 2 * self.net_.module_.n_components) * self.n_features_in_
         estimate = Bunch(**self._of_samples(of, X, width=width, in_double=True))
         estimate.log_prob = _defined(estimate.log_prob - self.net_.log_scale)
         known = np.isfinite(estimate.log_prob)
@@ -234,15 +235,13 @@ class Evaluation(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
 
     # --- inside -----------------------------------------------------------------------------------
 
-    def _checked(self, X, reset=False, ensure_min_samples=1, likelihood=None):
-        """Validate X, and that the likelihood gives it a probability."""
+    def _checked(self, X, likelihood, name, reset=False, ensure_min_samples=1):
+        """Validate X, and that the likelihood, known to the user by a name, takes its values."""
         # Integers and half floats are converted in chunks: a memory map may be larger than the
         # memory.
         dtype = None if data.is_narrow(X) else [np.float64, np.float32]
         X = validate_data(self, X, reset=reset, dtype=dtype, ensure_min_samples=ensure_min_samples)
-        name = likelihood or (self.likelihood if reset else self._spec["likelihood"])
-        if not LIKELIHOODS[name].rescales:  # what may be scaled may be any number
-            check_support(X, name, LIKELIHOODS[name], self._feature_names())
+        check_support(X, name, likelihood, self._feature_names())
         return X
 
     def _feature_names(self):
@@ -251,7 +250,7 @@ class Evaluation(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
     def _ready(self, X):
         """X, checked."""
         check_is_fitted(self)
-        return self._checked(X)
+        return self._checked(X, self.net_.module_.likelihood, self._spec["likelihood"])
 
     def _of_samples(self, function, X, width=1, in_double=False):
         """`_evaluate` for rows of X as the net takes them."""
@@ -284,7 +283,7 @@ class Evaluation(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         dtype = torch.float32 if is_single or device.type == "mps" else torch.float64
         module = self.net_.module_in(dtype)
         out = {}
-        width = max(width, x.shape[1], self.n_features_in_, *self._spec["hidden_layer_sizes"])
+        width = max(width, x.shape[1], self.n_features_in_, module.width)
         at_once = max(1, data.CHUNK // width)
         # Tensors of inference mode have no derivatives, which a function may need of itself.
         with torch.inference_mode(False), torch.no_grad():
@@ -309,7 +308,7 @@ class Evaluation(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         It gives a dict with a bound in it.
         """
         X = self._ready(X)
-        eps = fixed_deviates(n_draws, self._spec["n_components"])
+        eps = fixed_deviates(n_draws, self.net_.module_.n_components)
 
         def of(module, x):
             return function(module(x, eps.to(x.device, x.dtype)), x)

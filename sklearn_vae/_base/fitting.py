@@ -15,8 +15,9 @@ import torch
 from sklearn.base import _fit_context
 from sklearn.exceptions import ConvergenceWarning
 
-from ..likelihoods import LIKELIHOODS
-from ..selection import SMALLEST_NOISE, Moments, Trainer, best_net, put_in_order
+from ..parts import Part
+from ..posteriors import Posterior
+from ..selection import Moments, Trainer, best_net, put_in_order, starting_points
 from ..training import (
     Seeds,
     VAENet,
@@ -28,14 +29,20 @@ from ..training import (
     thinned,
 )
 from . import splitting, stream
-from .data import RowsOnDisk, centre_and_scale, is_too_large, rows_for_net, seed_from
-from .net import ARCHITECTURE, build_net, starting_points, weightless_noise
+from .data import RowsOnDisk, columns_of, is_too_large, rows_for_net, seed_from
+from .net import Spec, build_net, kept
 
 ACTIVE = 0.01  # variance of a component's posterior mean over the data (Burda et al. 2016)
 DIAGNOSED = 10_000  # rows at most
-NO_NOISE = (
-    10 * SMALLEST_NOISE
-)  # below which a learned variance says that the likelihood has no upper bound
+ARCHITECTURE = (
+    "n_components",
+    "hidden_layer_sizes",
+    "activation",
+    "encoder",
+    "decoder",
+    "likelihood",
+    "covariance_type",
+)
 
 
 class Fitting:
@@ -80,12 +87,12 @@ class Fitting:
         """
         with self._unchanged_on_failure():
             resume = self.warm_start and hasattr(self, "net_")
-            X = self._checked(X, reset=not resume, ensure_min_samples=2)
-            seed, seeds = self._prepare(X, resume)
-            train, valid, max_iter = self._held_out(X, y, groups, X_val, seeds[0])
+            spec, X = self._begin(X, resume, 2)
+            seed, seeds = self._prepare(spec, X, resume)
+            train, valid, max_iter = self._held_out(spec, X, y, groups, X_val, seeds[0])
             self._moments = None
             still_improving = self._train(
-                train, valid, max_iter, resume, seed, seeds, settle=X_val is None
+                spec, train, valid, max_iter, resume, seed, seeds, settle=X_val is None
             )
             self._diagnose(X)
         self._warn_of_collapse()
@@ -123,11 +130,11 @@ class Fitting:
         """
         with self._unchanged_on_failure():
             resume = hasattr(self, "net_")
-            X = self._checked(X, reset=not resume, ensure_min_samples=1 if resume else 2)
-            seed, seeds = self._prepare(X, resume)
-            moments, looked_at, start = self._stream(X, resume, seeds)
+            spec, X = self._begin(X, resume, 1 if resume else 2)
+            seed, seeds = self._prepare(spec, X, resume)
+            moments, looked_at, start = self._stream(spec, X, resume, seeds)
             x = self._rows(X, np.arange(len(X)))
-            self._train(x, None, 1, resume, seed, seeds, start=start)
+            self._train(spec, x, None, 1, resume, seed, seeds, start=start)
             self._moments = (
                 None if moments is None else {**moments._asdict(), "looked_at": looked_at}
             )
@@ -135,9 +142,18 @@ class Fitting:
         self._warn_of_no_upper_bound()
         return self
 
-    def _stream(self, X, resume, seeds):
+    def _begin(self, X, resume, ensure_min_samples):
+        """Check parameters and X, for a model that begins or goes on."""
+        one_thread_after_fork()
+        self._check_parameters()
+        if resume:
+            self._check_same_architecture()
+        spec = Spec.of(self.get_params(deep=False))
+        how = not resume, ensure_min_samples
+        return spec, self._checked(X, spec.likelihood, self.likelihood, *how)
+
+    def _stream(self, spec, X, resume, seeds):
         """A stream's moments with X, the rows at its last look, and a net to start anew from."""
-        spec = self.get_params(deep=False)
         if not resume:
             moments = stream.begins(spec, X)
             if moments is None:
@@ -184,23 +200,18 @@ class Fitting:
             self.__dict__.update(before)
             raise
 
-    def _prepare(self, X, resume):
-        """Check parameters; find seeds and, for a model that begins, the scale of the features."""
-        one_thread_after_fork()
-        self._check_parameters()
+    def _prepare(self, spec, X, resume):
+        """Find seeds and, for a model that begins, the scale of the features."""
         if resume:
-            self._check_same_architecture()
             seed, epochs_before = self._seed, self.n_iter_
         else:
             seed, epochs_before = seed_from(self.random_state), 0
-            if LIKELIHOODS[self.likelihood].rescales:
-                self.mean_, self.scale_ = centre_and_scale(X, self.standardize)
-            else:
-                self.mean_, self.scale_ = np.zeros(X.shape[1]), np.ones(X.shape[1])
+            scaling = spec.likelihood.scaling(columns_of(X), self.standardize)
+            self.mean_, self.scale_ = scaling
         # Where training goes on it draws other numbers than it began with.
         return seed, np.random.SeedSequence([seed, epochs_before]).generate_state(6).tolist()
 
-    def _held_out(self, X, y, groups, X_val, seed):
+    def _held_out(self, spec, X, y, groups, X_val, seed):
         """Rows to train on, rows held out (None if none are), and epochs at most."""
         if X_val is not None:
             if self.early_stopping is False:
@@ -208,7 +219,7 @@ class Fitting:
                     "X_val holds rows out, but early_stopping=False asks for none. Leave one of "
                     "them out."
                 )
-            X_val = self._checked(X_val, likelihood=self.likelihood)
+            X_val = self._checked(X_val, spec.likelihood, self.likelihood)
             rows = self._rows(X, np.arange(len(X))), self._rows(X_val, np.arange(len(X_val)))
             return *rows, self.max_iter
         groups = splitting.check_groups(groups, X)
@@ -258,7 +269,7 @@ class Fitting:
         )
         return x[train], x[valid], max_iter
 
-    def _train(self, x, x_valid, max_iter, resume, seed, seeds, settle=True, start=None):
+    def _train(self, spec, x, x_valid, max_iter, resume, seed, seeds, settle=True, start=None):
         """Train a net, from the fitted one or from a start, and let the best become the model.
 
         With `start`, a net, from there.
@@ -268,9 +279,9 @@ class Fitting:
         still_improving : bool
             Whether `max_iter` ended a training that was improving.
         """
-        spec, device = self.get_params(deep=False), resolve_device(self.device)
-        net = build_net(spec, self.scale_, device, seeds[1])
-        factor = weightless_noise(spec, self.scale_)
+        net = build_net(spec, self.scale_, resolve_device(self.device), seeds[1])
+        likelihood = net.module_.likelihood
+        factor = likelihood.neutral_factor() if spec.objective.only_rebuilds else 1.0
         if resume:
             state = net_state(self.net_)
             load_history(net, state)
@@ -281,13 +292,13 @@ class Fitting:
             def go_on(net, *_):
                 load_net_state(net, state)
                 if factor != 1:
-                    net.module_.likelihood.start_noise(
-                        net.module_.likelihood.noise_variance / factor
-                    )
+                    likelihood.rescale_noise(1 / factor)
 
             starts = [go_on]
         else:
-            starts = starting_points(spec, self.scale_, seeds[2])
+            starts = starting_points(net.module_, seeds[2], spec.init, spec.objective.only_rebuilds)
+        if factor != 1:
+            likelihood.rescale_noise(1 / factor)
         trainer = Trainer(
             net, x, x_valid, max_iter, Seeds(*seeds[3:]), self.n_iter_ if resume else 0
         )
@@ -296,7 +307,7 @@ class Fitting:
             # Where training goes on, components stay what they were.
             put_in_order(net.module_, thinned(x, DIAGNOSED))
             net.optimizer_.state.clear()
-        self._take(net, best, spec, seed, resume, factor)
+        self._take(net, best, seed, resume, factor)
         return best.still_improving
 
     def _rows(self, X, rows):
@@ -311,24 +322,18 @@ class Fitting:
             return RowsOnDisk(X, rows, *scaling, device)
         return torch.from_numpy(rows_for_net(X, rows, *scaling)).to(device)
 
-    def _take(self, net, best, spec, seed, resume, factor):
+    def _take(self, net, best, seed, resume, factor):
         """Let a trained net become the fitted model.
 
-        With the history of the run that was watched.
+        With the history of the run that was watched, in nats under the noise that was asked for and
+        not the one that was trained with.
         """
         net.module_.eval()
         likelihood = net.module_.likelihood
+        under = likelihood.rescale_noise(factor) if factor != 1 else float
 
         def loss(of_training):
-            """In nats, under the noise that was asked for and not the one that was trained with."""
-            if factor == 1:
-                return of_training
-            constant = (
-                0.5 * torch.log(2 * torch.pi * likelihood.noise_variance).sum().item()
-                + net.log_scale
-            )
-            squares = (of_training - constant) / factor
-            return squares + constant + 0.5 * np.count_nonzero(self.scale_) * np.log(factor)
+            return under(of_training - net.log_scale) + net.log_scale
 
         def curve(name, before):
             return [*before, *(loss(epoch[name]) for epoch in best.epochs if name in epoch)]
@@ -342,19 +347,21 @@ class Fitting:
         )
         self.loss_ = self.loss_curve_[-1] if self.loss_curve_ else self.best_loss_
         self.n_iter_ = len(self.loss_curve_)
-        self.net_, self._spec, self._seed = net, spec, seed
-        if factor != 1:
-            likelihood.start_noise(likelihood.noise_variance * factor)
-        for name in ("noise_variance_", "noise_growth_", "noise_reach_", "dispersion_"):
-            # An earlier fit may have had another likelihood.
+        self.net_, self._spec, self._seed = net, kept(self.get_params(deep=False)), seed
+        for name in self.__dict__.get("_learned", ()):  # an earlier fit's, of another likelihood
             vars(self).pop(name, None)
-        if hasattr(likelihood, "noise_variance"):
-            self.noise_variance_ = np.zeros(len(self.scale_))
-            self.noise_variance_[self.scale_ > 0] = _array(likelihood.noise_variance)
-            self.noise_variance_ *= self.scale_**2
-            self.noise_growth_, self.noise_reach_ = likelihood.noise_growth, likelihood.noise_reach
-        if hasattr(likelihood, "dispersion"):
-            self.dispersion_ = _array(likelihood.dispersion)
+        learned = likelihood.learned()
+        self._learned = tuple(learned)
+        for name, value in learned.items():
+            setattr(self, name, self._of_all_features(value))
+
+    def _of_all_features(self, value):
+        """An array over the features of the model as one over all, 0 for those left out."""
+        if not isinstance(value, np.ndarray):
+            return value
+        values = np.zeros(len(self.scale_))
+        values[self.scale_ > 0] = value
+        return values
 
     def _diagnose(self, X):
         """How much each component tells of a sample."""
@@ -374,16 +381,15 @@ class Fitting:
         if 2 * self.n_active_components_ < d:
             warnings.warn(
                 f"Only {self.n_active_components_} of {d} components of {type(self).__name__} are "
-                f"active: the others tell nothing of a sample. Lower beta (now {self.beta}), "
-                "raise free_bits or kl_warmup, train longer, or ask for fewer components; "
-                "kl_per_component_ says what each of them tells.",
+                "active: the others tell nothing of a sample. Ask for fewer components, train "
+                "longer, or give an objective with a lower beta, a kl_warmup or free_bits, such as "
+                "objective=ELBO(kl_warmup=50); kl_per_component_ says what each of them tells.",
                 UserWarning,
                 stacklevel=4,
             )
 
     def _warn_of_no_upper_bound(self):
-        likelihood = self.net_.module_.likelihood
-        if likelihood.learns_noise and likelihood.noise_variance.min() < NO_NOISE:
+        if self.net_.module_.likelihood.has_no_upper_bound():
             warnings.warn(
                 f"The likelihood of these data has no upper bound: {self.n_components} components "
                 f"of {type(self).__name__} rebuild them but for rounding, and the learned noise "
@@ -402,6 +408,19 @@ class Fitting:
                 "hidden_layer_sizes takes positive integers, one per hidden layer, or (); got "
                 f"{sizes!r}."
             )
+        for name in ("likelihood", "objective"):
+            part = getattr(self, name)
+            try:
+                if isinstance(part, Part):
+                    part.check()
+            except ValueError as error:
+                raise ValueError(f"{name}: {error}") from None
+        posterior = self.covariance_type
+        if isinstance(posterior, type) and not issubclass(posterior, Posterior):
+            raise ValueError(
+                "covariance_type takes a name or a subclass of sklearn_vae.posteriors.Posterior; "
+                f"got {posterior!r}."
+            )
         if self.net_class is not None and not issubclass(self.net_class, VAENet):
             raise ValueError(
                 "net_class takes a subclass of sklearn_vae.training.VAENet; got "
@@ -416,7 +435,9 @@ class Fitting:
                 )
 
     def _check_same_architecture(self):
-        changed = [name for name in ARCHITECTURE if getattr(self, name) != self._spec[name]]
+        changed = [
+            name for name in ARCHITECTURE if not _alike(getattr(self, name), self._spec[name])
+        ]
         if changed:
             raise ValueError(
                 f"{type(self).__name__} cannot go on training with another {', '.join(changed)}: "
@@ -425,5 +446,8 @@ class Fitting:
             )
 
 
-def _array(tensor):
-    return tensor.detach().cpu().double().numpy()
+def _alike(one, other):
+    """Whether two values of a parameter mean the same."""
+    if isinstance(one, Part):
+        return type(one) is type(other) and one.get_params() == other.get_params()
+    return one == other

@@ -15,29 +15,26 @@ import numpy as np
 import torch
 
 from .. import selection
-from ..likelihoods import LIKELIHOODS
+from ..likelihoods import Columns
 from ..training import resolve_device
-from .data import centre_and_scale_from, rows_for_net
-from .net import build_net, starting_points
+from .data import rows_for_net
+from .net import build_net
 
 GROWTH = 1.25  # of the rows seen, from one look to the next
 
 
 def begins(spec, X):
     """The moments of a first block X (n, n_features), or None if they are not kept."""
-    if X.shape[1] > selection.MOST_FEATURES or spec["init"] == "random":
+    if X.shape[1] > selection.MOST_FEATURES or spec.init == "random":
         return None
     return selection.Moments.of(X)
 
 
 def scale_from(spec, moments):
-    """As `centre_and_scale`, for the rows that have these moments."""
-    if not LIKELIHOODS[spec["likelihood"]].rescales:
-        return np.zeros(len(moments.mean)), np.ones(len(moments.mean))
+    """What the rows that have these moments are centred and scaled by, (n_features,) each."""
     variance = np.diag(moments.covariance)
-    return centre_and_scale_from(
-        moments.mean, variance, moments.lowest, moments.highest, spec["standardize"]
-    )
+    columns = Columns(moments.mean, variance, moments.lowest, moments.highest)
+    return spec.likelihood.scaling(columns, spec.standardize)
 
 
 def start_of(spec, moments, mean, scale, seeds, X, before=None):
@@ -45,8 +42,7 @@ def start_of(spec, moments, mean, scale, seeds, X, before=None):
 
     Parameters
     ----------
-    spec : dict
-        The estimator's parameters.
+    spec : Spec
     moments : Moments
     mean, scale : ndarray of shape (n_features,)
         What the features are centred and scaled by.
@@ -60,16 +56,15 @@ def start_of(spec, moments, mean, scale, seeds, X, before=None):
     -------
     VAENet
     """
-    device = resolve_device(spec["device"])
+    device = resolve_device(spec.device)
     net = build_net(spec, scale, device, seeds[1])
-    start = starting_points(spec, scale, seeds[2])[0]
+    start = selection.starting_points(net.module_, seeds[2], spec.init)[0]
     start(net, moments.scaled(mean, scale))
-    if net.module_.likelihood.learns_noise:
-        judge = net
-        if before is not None:
-            judge = build_net(spec, scale, device, seeds[1])
-            start(judge, before.scaled(mean, scale))
-        selection.raise_noise_to(net.module_, judge.module_, rows(X, mean, scale, device))
+    judge = net
+    if before is not None:
+        judge = build_net(spec, scale, device, seeds[1])
+        start(judge, before.scaled(mean, scale))
+    selection.raise_noise_to(net.module_, judge.module_, rows(X, mean, scale, device))
     return net
 
 

@@ -15,35 +15,46 @@ reconstruction term of the bound, with every constant kept.
 
 The noise sigma^2 of the Gaussian is one fixed number, one learned number ("shared": the noise of
 probabilistic PCA), one learned number per feature ("per_feature": that of factor analysis), each of
-them times a power of the distance of z from the centre if the data ask for it; or any function of z
-("heteroscedastic"). It decides the balance between reconstruction and KL: a squared
-error alone is sigma^2 = 1/2.
+them times a power of the distance of z from the centre if the data ask for it (`noise.py`); that of
+the heteroscedastic Gaussian is any function of z. It decides the balance between reconstruction and
+KL: a squared error alone is sigma^2 = 1/2.
+
+A likelihood of one's own derives from `Likelihood`, or from `LocationScale`, the densities around a
+mean. It answers the questions that `Likelihood` lists, and nothing else is asked of it.
 
 For values strictly between 0 and 1 the Bernoulli expression is a cross-entropy and not a density:
 such a score can be compared with other Bernoulli scores only.
 """
 
-from .base import LOG_LIMIT, Likelihood, log_distance
+from .base import LOG_LIMIT, Columns, Likelihood, by_row
 from .binary import Bernoulli, ContinuousBernoulli
 from .counts import Count, NegativeBinomial, Poisson
-from .gaussian import Gaussian, HeteroscedasticGaussian
+from .gaussian import Gaussian, HeteroscedasticGaussian, LocationScale, RealValued
+from .noise import SMALLEST_NOISE, Noise, Rebuilt
 
 __all__ = [
     "LIKELIHOODS",
     "LOG_LIMIT",
+    "SMALLEST_NOISE",
     "Bernoulli",
+    "Columns",
     "ContinuousBernoulli",
     "Count",
     "Gaussian",
     "HeteroscedasticGaussian",
     "Likelihood",
+    "LocationScale",
     "NegativeBinomial",
+    "Noise",
     "Poisson",
-    "log_distance",
+    "RealValued",
+    "Rebuilt",
+    "by_row",
 ]
 
 LIKELIHOODS = {
     "gaussian": Gaussian,
+    "heteroscedastic_gaussian": HeteroscedasticGaussian,
     "bernoulli": Bernoulli,
     "continuous_bernoulli": ContinuousBernoulli,
     "poisson": Poisson,

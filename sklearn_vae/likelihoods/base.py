@@ -1,11 +1,15 @@
 """What the likelihoods share: their interface, and how numbers are bounded."""
 
 import math
+from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution, Independent
+
+from ..parts import Part
 
 LOG_LIMIT = 30.0
 
@@ -35,47 +39,89 @@ def by_row(p: Distribution) -> Distribution:
     return Independent(p, 1, validate_args=False)
 
 
-class Likelihood(nn.Module):
-    """Base of the families.
+class Columns(NamedTuple):
+    """What is known of each column before training, (n_features,) each."""
 
-    Parameters
-    ----------
-    n_features : int
-        Number of features.
+    mean: np.ndarray
+    variance: np.ndarray
+    lowest: np.ndarray
+    highest: np.ndarray
+
+
+class Likelihood(Part, nn.Module):
+    """Base of the families: what an estimator asks of a likelihood.
+
+    The constructor takes and stores parameters. `build` makes what is learned, for one fit. A
+    family has to define `forward`. All else has a default.
 
     Attributes
     ----------
-    rescales : bool
-        Whether x may be centred and scaled: true of densities on all of R^D.
-    learns_noise : bool
-        Whether there is a noise variance of the model's own, learned.
-    measures_growth : bool
-        Whether it is to be found out how that noise grows with the distance of z from the centre.
     support : str
         The values that x may take, for people.
     remedy : str
         What to do with data that take others.
+    linear_model : str or None
+        The linear model that training starts at, a name in `sklearn_vae.selection.LINEAR_MODELS`;
+        None where training starts at random weights.
+    noise : Noise or None
+        The noise around the mean, where it is additive and no function of the decoder.
+    n_features : int
+        Number of features, after `build`.
     """
 
-    rescales = False
-    learns_noise = False
-    measures_growth = False
     support = "any real number"
     remedy = ""
+    linear_model = None
 
-    def __init__(self, n_features: int):
+    def __init__(self):
         super().__init__()
-        self.n_features = n_features
+        self.noise = None
+
+    def build(self, scale: np.ndarray) -> "Likelihood":
+        """Make what is learned, for x that was divided by `scale` (n_features,); return self."""
+        self.scale = scale
+        self.n_features = len(scale)
+        return self
 
     @property
     def n_numbers(self) -> int:
         """How many numbers the decoder gives for each sample."""
         return self.n_features
 
-    @staticmethod
-    def supports(X: np.ndarray) -> np.ndarray:
+    # --- before training --------------------------------------------------------------------------
+
+    def supports(self, X: np.ndarray) -> np.ndarray:
         """Which entries of X are in the support."""
         return np.ones(X.shape, dtype=bool)
+
+    def scaling(self, columns: Columns, standardize) -> tuple[np.ndarray, np.ndarray]:
+        """What x is centred and scaled by, (n_features,) each: here 0 and 1.
+
+        Columns of scale 0 are left out of the model.
+
+        Parameters
+        ----------
+        columns : Columns
+        standardize : bool or "auto"
+            As for the estimator.
+        """
+        return np.zeros(len(columns.mean)), np.ones(len(columns.mean))
+
+    def start(self, model) -> tuple[Tensor, Tensor]:
+        """Take a linear model: set what is learned, give the decoder's weight and bias.
+
+        Parameters
+        ----------
+        model : sklearn_vae.selection.linear.LinearModel
+            Of the kind that `linear_model` names.
+
+        Returns
+        -------
+        weight, bias : Tensor of shape (n_numbers, d) and (n_numbers,)
+        """
+        raise NotImplementedError
+
+    # --- in training and after it -----------------------------------------------------------------
 
     def encode(self, x: Tensor) -> Tensor:
         """What the encoder sees of x."""
@@ -94,25 +140,45 @@ class Likelihood(nn.Module):
         raise NotImplementedError
 
     def draw(self, p: Distribution, rng: np.random.RandomState) -> np.ndarray:
-        """Draws of p(x | z), one row per element of p."""
-        raise NotImplementedError
+        """Draws of p(x | z), one row per element of p.
 
-    def start(self, model) -> tuple[Tensor, Tensor]:
-        """Take a linear model: set the noise, give the decoder's weight and bias.
+        It may draw from torch's generator, which is seeded and put back by the caller, or from
+        `rng`.
+        """
+        return p.sample().cpu().numpy()
+
+    def calibrate(self, evidence) -> None:
+        """Settle what held-out rows tell better than training: by default a learned noise.
 
         Parameters
         ----------
-        model : sklearn_vae.selection.linear.LinearModel
+        evidence : sklearn_vae.selection.Evidence
+        """
+        if self.noise is not None:
+            self.noise.calibrate(evidence)
+
+    def learned(self) -> dict:
+        """Fitted attributes by name, in X's units; arrays are of shape (n_features,)."""
+        return {} if self.noise is None else self.noise.learned(self.scale)
+
+    def has_no_upper_bound(self) -> bool:
+        """Whether what was learned lets the density grow without bound."""
+        return self.noise is not None and self.noise.is_gone()
+
+    def neutral_factor(self) -> float:
+        """By what training may divide the noise where only the reconstruction counts.
+
+        An optimizer and a tolerance know no units, so the weights that a plain autoencoder finds
+        would depend on those of x. What gives another factor has a `rescale_noise`.
+        """
+        return 1.0
+
+    def rescale_noise(self, factor: float) -> Callable[[float], float]:
+        """Multiply the variance of the noise by a factor.
 
         Returns
         -------
-        weight, bias : Tensor of shape (n_numbers, d) and (n_numbers,)
-        """
-        raise NotImplementedError
-
-    def of_mean(self, mean: Tensor) -> Tensor:
-        """The decoder's numbers that give about this mean (n_features,).
-
-        For where no linear model can be the start.
+        callable
+            It turns a mean loss under the noise before, of the same weights, into that after.
         """
         raise NotImplementedError

@@ -6,7 +6,7 @@ from torch import Tensor
 from torch.distributions import Bernoulli as BernoulliDistribution
 from torch.distributions import Distribution
 
-from .base import Likelihood, by_row
+from .base import Likelihood, by_row, float32
 
 
 class Bernoulli(Likelihood):
@@ -14,13 +14,13 @@ class Bernoulli(Likelihood):
 
     support = "[0, 1]"
     remedy = "scale it with MinMaxScaler, or use likelihood='gaussian'"
+    linear_model = "mean"
 
-    @staticmethod
-    def supports(X):
+    def supports(self, X):
         return (X >= 0) & (X <= 1)
 
-    def of_mean(self, mean):
-        return torch.logit(mean, eps=0.01)
+    def start(self, model):
+        return float32(model.loadings), torch.logit(float32(model.mean), eps=0.01)
 
     def forward(self, numbers, z=None):
         return by_row(BernoulliDistribution(logits=numbers, validate_args=False))

@@ -17,16 +17,13 @@ class Count(Likelihood):
 
     support = "the counts 0, 1, 2, ..."
     remedy = "round it, or use likelihood='gaussian' for values that are not counts"
+    linear_model = "log_linear"
 
-    @staticmethod
-    def supports(X):
+    def supports(self, X):
         return (X >= 0) & (np.floor(X) == X)
 
     def encode(self, x):
         return torch.log1p(x)
-
-    def of_mean(self, mean):
-        return unbounded(torch.log(mean.clamp(min=0.01)))
 
     def start(self, model):
         log_mean = unbounded(float32(model.offset))
@@ -55,9 +52,9 @@ class NegativeBinomial(Count):
     from a gamma distribution of shape 1 / alpha and the given mean; alpha -> 0 is the Poisson.
     """
 
-    def __init__(self, n_features: int):
-        super().__init__(n_features)
-        self.log_dispersion = nn.Parameter(torch.zeros(n_features))
+    def build(self, scale):
+        self.log_dispersion = nn.Parameter(torch.zeros(len(scale)))
+        return super().build(scale)
 
     @property
     def dispersion(self) -> Tensor:
@@ -68,6 +65,9 @@ class NegativeBinomial(Count):
     def start(self, model):
         self.log_dispersion.copy_(unbounded(torch.log(float32(model.dispersion))))
         return super().start(model)
+
+    def learned(self):
+        return {"dispersion_": self.dispersion.detach().cpu().double().numpy()}
 
     def forward(self, numbers, z=None):
         log_dispersion = bounded(self.log_dispersion)

@@ -1,21 +1,19 @@
-"""The Gaussian likelihoods: fixed or learned noise, or noise predicted from z.
-
-Learned noise may grow with the distance.
-"""
+"""The likelihoods of real numbers: the Gaussian with its noise, or with noise predicted from z."""
 
 import math
+from numbers import Real
 
+import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.distributions import Distribution
 from torch.nn.functional import mse_loss
 
-from .base import Likelihood, bounded, float32, log_distance, unbounded
+from .base import Likelihood, bounded, float32, unbounded
+from .noise import Noise
+from .scaling import centre_and_scale
 
 SMALLEST_PREDICTED_VARIANCE = 1e-3
-STARTING_NOISE_VARIANCE = (
-    0.1  # a learned noise started at 1 can collapse for good on a curved surface
-)
 
 
 class DiagonalNormal(Distribution):
@@ -62,109 +60,106 @@ class DiagonalNormal(Distribution):
         return torch.exp(self.log_variance).expand_as(self.loc)
 
 
-class Normal(Likelihood):
-    """Base of the Gaussian likelihoods, on all of R^D."""
+class RealValued(Likelihood):
+    """Base of the densities on all of R^D, which may be centred and scaled."""
 
-    rescales = True
-
-    def draw(self, p, rng):
-        mean = p.mean.cpu().numpy()
-        return mean + p.stddev.cpu().numpy() * rng.standard_normal(mean.shape)
+    def scaling(self, columns, standardize):
+        return centre_and_scale(columns, standardize)
 
 
-class Gaussian(Normal):
-    r"""N(mean, sigma^2(z)), where the noise may grow with the distance from the centre.
+class LocationScale(RealValued):
+    """Base of the densities around a mean, which the decoder gives, with noise of their own.
 
-        sigma^2(z) = sigma^2 r^g max(1, r / R)^max(0, 1 - g),  r = (1 + |z|^2 / d) / 2
-
-    so sigma^2 is the variance where |z|^2 is d, its mean under the prior. With g = 0 it is the same
-    everywhere, as in probabilistic PCA and factor analysis. Data with heavy tails have rows very
-    far out, which no model rebuilds as it does the rest: they cost |x - mean|^2 / (2 sigma^2) nats
-    where the noise does not grow, and about D/2 log |x - mean|^2 where it does. Beyond R, as far as
-    a model has seen, nothing is known of its errors but that they grow with the distance at least
-    in proportion, as those of any wrong slope do.
+    Training starts at probabilistic PCA or factor analysis. A family defines `forward`, by
+    ``self.noise.log_variance_at(z)``.
 
     Parameters
     ----------
-    n_features : int
-        Number of features.
-    noise_variance : {"shared", "per_feature"} or array-like of shape (n_features,)
-        sigma^2: learned, one for all features or one for each; or fixed at these values.
-    noise_growth : "auto" or float
-        g: to be measured when training ends, if the noise is learned; or fixed at this value.
-
-    Attributes
-    ----------
-    noise_growth : float
-        g.
-    noise_reach : float
-        R: infinite until training ends, and where g is fixed.
+    noise_variance : {"per_feature", "shared"} or float, default="shared"
+        The variance of the noise: one learned number for all (standardised) features, one learned
+        for each, or a fixed one in X's squared units.
+    noise_growth : float or "auto", default="auto"
+        How the noise grows with the distance of z from the centre: its variance is that above times
+        ``((1 + |z|^2 / d) / 2)^noise_growth``. 0 for the same noise everywhere; "auto" to measure
+        it on the held-out rows when training ends, where the noise is learned and the model not
+        linear, and 0 elsewhere.
     """
 
-    def __init__(self, n_features: int, noise_variance="shared", noise_growth=0.0):
-        super().__init__(n_features)
-        self.learns_noise = isinstance(noise_variance, str)
-        self.measures_growth = noise_growth == "auto" and self.learns_noise
-        self.noise_growth = 0.0 if noise_growth == "auto" else float(noise_growth)
-        self.noise_reach = math.inf
-        if self.learns_noise:
-            shape = {"shared": (), "per_feature": (n_features,)}[noise_variance]
-            self.log_variance = nn.Parameter(torch.empty(shape))
-            self.start_noise(torch.full(shape, STARTING_NOISE_VARIANCE))
-        else:
-            self.register_buffer("log_variance", torch.empty(n_features))
-            self.start_noise(torch.as_tensor(noise_variance, dtype=torch.float32))
+    def __init__(self, noise_variance="shared", noise_growth="auto"):
+        super().__init__()
+        self.noise_variance = noise_variance
+        self.noise_growth = noise_growth
 
-    @torch.no_grad()
-    def start_noise(self, variance: Tensor) -> None:
-        """Set sigma^2, whose logarithm is bounded within +-30; its mean if there is but one."""
-        self.log_variance.copy_(
-            unbounded(torch.log(variance if self.log_variance.ndim else variance.mean()))
-        )
+    def check(self):
+        noise = self.noise_variance
+        if isinstance(noise, str):
+            if noise not in ("shared", "per_feature"):
+                self._refuse("noise_variance", "'shared', 'per_feature' or a number above 0")
+        elif not (isinstance(noise, Real) and 0 < noise < math.inf):
+            self._refuse("noise_variance", "'shared', 'per_feature' or a number above 0")
+        if self.noise_growth != "auto":
+            self._check_number("noise_growth", 0)
 
-    def start(self, model) -> tuple[Tensor, Tensor]:
-        self.start_noise(float32(model.noise_variance))
-        return float32(model.loadings), float32(model.offset)
+    def build(self, scale):
+        learned = isinstance(self.noise_variance, str)
+        variance = self.noise_variance if learned else self.noise_variance / scale**2
+        self.noise = Noise(len(scale), variance, self.noise_growth)
+        return super().build(scale)
 
     @property
-    def noise_variance(self) -> Tensor:
-        """sigma^2, of shape () or (n_features,)."""
-        return torch.exp(bounded(self.log_variance))
+    def linear_model(self):
+        if self.noise_variance == "shared":
+            return "probabilistic_pca"
+        return "factor_analysis" if self.noise_variance == "per_feature" else "known_noise"
 
-    def log_growth(self, z: Tensor) -> Tensor:
-        """How much the noise has grown at z (..., d).
+    def start(self, model):
+        self.noise.set(float32(model.noise_variance))
+        return float32(model.loadings), float32(model.offset)
 
-        It is log sigma^2(z) - log sigma^2, of shape (..., 1).
-        """
-        distance = log_distance(z)
-        growth = self.noise_growth * distance
-        if self.noise_reach < math.inf and self.noise_growth < 1:
-            growth = growth + (1 - self.noise_growth) * (
-                distance - math.log(self.noise_reach)
-            ).clamp(min=0)
-        return growth
+
+class Gaussian(LocationScale):
+    """N(mean, sigma^2(z)), where the noise may grow with the distance from the centre.
+
+    Parameters
+    ----------
+    noise_variance : {"per_feature", "shared"} or float, default="shared"
+        sigma^2: one learned number for all (standardised) features, one learned for each, or a
+        fixed one in X's squared units. Shared noise keeps PCA's reconstruction; noise per feature
+        gives some of it away for a better likelihood.
+    noise_growth : float or "auto", default="auto"
+        The noise at z is sigma^2 ``((1 + |z|^2 / d) / 2)^noise_growth``. 0 for the same noise
+        everywhere; "auto" to measure it on the held-out rows when training ends, where the noise is
+        learned and the model not linear, and 0 elsewhere.
+    """
 
     def forward(self, numbers, z=None):
-        log_variance = bounded(self.log_variance)
-        if self.noise_growth or self.noise_reach < math.inf:
-            log_variance = log_variance + self.log_growth(z)
-        return DiagonalNormal(numbers, log_variance)
+        return DiagonalNormal(numbers, self.noise.log_variance_at(z))
 
-    def get_extra_state(self):
-        # Saved numbers are finite; 0 stands for infinity, since R is at least 1/2.
-        reach = self.noise_reach if self.noise_reach < math.inf else 0.0
-        return torch.tensor([self.noise_growth, reach], dtype=torch.float64)
+    def draw(self, p, rng):
+        return _normal_draw(p, rng)
 
-    def set_extra_state(self, state):
-        self.noise_growth, reach = state.tolist()
-        self.noise_reach = reach or math.inf
+    def neutral_factor(self):
+        if self.noise.is_learned or self.noise.growth:
+            return 1.0
+        return torch.exp(torch.log(self.noise.variance).mean()).item()
+
+    def rescale_noise(self, factor):
+        def constant():
+            return 0.5 * torch.log(2 * torch.pi * self.noise.variance).sum().item()
+
+        before = constant()
+        self.noise.rescale(factor)
+        after = constant()
+        return lambda loss: (loss - before) / factor + after
 
 
-class HeteroscedasticGaussian(Normal):
+class HeteroscedasticGaussian(RealValued):
     """N(mean, sigma^2) with sigma^2 predicted from z, feature by feature, and never below 0.001.
 
     The decoder's numbers: mean (n_features), log(sigma^2 - 0.001) (n_features), the latter bounded.
     """
+
+    linear_model = "factor_analysis"
 
     @property
     def n_numbers(self):
@@ -175,7 +170,15 @@ class HeteroscedasticGaussian(Normal):
         variance = SMALLEST_PREDICTED_VARIANCE + torch.exp(bounded(log_variance))
         return DiagonalNormal(mean, torch.log(variance))
 
+    def draw(self, p, rng):
+        return _normal_draw(p, rng)
+
     def start(self, model):
         weight, bias, noise = map(float32, (model.loadings, model.offset, model.noise_variance))
         log_variance = unbounded(torch.log((noise - SMALLEST_PREDICTED_VARIANCE).clamp(min=1e-8)))
         return torch.cat([weight, torch.zeros_like(weight)]), torch.cat([bias, log_variance])
+
+
+def _normal_draw(p, rng) -> np.ndarray:
+    mean = p.mean.cpu().numpy()
+    return mean + p.stddev.cpu().numpy() * rng.standard_normal(mean.shape)

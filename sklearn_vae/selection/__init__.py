@@ -1,41 +1,29 @@
-"""Model selection: where training starts, which start wins, and how large the noise is in the end.
+"""Model selection: where training starts, which start wins, and what is settled when it ends.
 
-* `linear.py`: the linear models that training starts at.
+* `starts.py`: where training may start.
+* `linear.py`: the linear models that it starts at.
 * `moments.py`: what a stream of rows leaves behind for them.
 * `multistart.py`: from the starts to the net that is kept.
+* `evidence.py`: what a likelihood calibrates itself by.
 * `order.py`: the order and the signs of the components.
-* `noise.py`: the noise variance, by what the networks make of rows that they have not seen.
 """
 
-from .linear import (
-    SMALLEST_NOISE,
-    count_model,
-    linear_model,
-    plainly_fitted,
-    projection,
-    raise_noise_to,
-    release_noise,
-    sharp_model,
-    start_at,
-)
+from .evidence import Evidence
+from .linear import LINEAR_MODELS, plainly_fitted, raise_noise_to
 from .moments import MOST_FEATURES, Moments
-from .multistart import JUDGED, Trainer, best_net
+from .multistart import Trainer, best_net
 from .order import put_in_order
+from .starts import starting_points
 
 __all__ = [
-    "JUDGED",
+    "LINEAR_MODELS",
     "MOST_FEATURES",
-    "SMALLEST_NOISE",
+    "Evidence",
     "Moments",
     "Trainer",
     "best_net",
-    "count_model",
-    "linear_model",
     "plainly_fitted",
-    "projection",
     "put_in_order",
     "raise_noise_to",
-    "release_noise",
-    "sharp_model",
-    "start_at",
+    "starting_points",
 ]

@@ -51,9 +51,9 @@ import torch
 from scipy.linalg import eigh
 from sklearn.decomposition import PCA, FactorAnalysis
 
-SMALLEST_NOISE = (
-    1e-10  # what networks in float32 can hold: a tenth of their rounding is 1e-12 or less
-)
+from ..likelihoods import SMALLEST_NOISE
+from .moments import Moments
+
 SHARPNESS = 1e-3
 EXACT = 0.1  # of the smallest eigenvalue, where there are as many components as features
 LEAST_DISPERSION = 1e-2  # of the variance of a Poisson count
@@ -92,7 +92,7 @@ def plainly_fitted(model, X):
     return inspect.unwrap(type(model).fit)(model, X)
 
 
-def probabilistic_pca(X, n_components, seed):
+def probabilistic_pca(X, n_components, seed, noise_variance=None):
     """Maximum likelihood for one noise variance: W = U (Lambda - sigma^2)^1/2."""
     return _of_pca(plainly_fitted(PCA(n_components, random_state=seed), X), sharpness=1)
 
@@ -105,7 +105,7 @@ def _of_pca(pca, sharpness):
     return LinearModel(pca.components_.T * signal, pca.mean_, np.full(D, noise))
 
 
-def factor_analysis(X, n_components, seed):
+def factor_analysis(X, n_components, seed, noise_variance=None):
     """Maximum likelihood for one noise variance per feature."""
     if n_components == X.shape[1]:
         return probabilistic_pca(X, n_components, seed)
@@ -123,40 +123,40 @@ def known_noise(X, n_components, seed, noise_variance):
     )
 
 
-MODELS = {
-    "shared": probabilistic_pca,
-    "per_feature": factor_analysis,
-    "heteroscedastic": factor_analysis,
-}
-
-
-def linear_model(X, n_components, noise_variance, seed):
+def linear_model(name, X, n_components, seed, noise_variance=None):
     """The maximum-likelihood linear model of X.
 
     Parameters
     ----------
-    X : ndarray of shape (n_samples, n_features)
+    name : str
+        In `LINEAR_MODELS`.
+    X : ndarray of shape (n_samples, n_features) or Moments
     n_components : int
         d; the data may not carry as many, in which case the last loadings are 0.
-    noise_variance : {"shared", "per_feature", "heteroscedastic"} or ndarray of shape (n_features,)
-        How the noise is parametrised, or its fixed values.
     seed : int
         For the randomised solvers.
+    noise_variance : ndarray of shape (n_features,), optional
+        The fixed values of "known_noise".
 
     Returns
     -------
     LinearModel
     """
-    rank = _rank(X, n_components)
-    if rank < 1:
-        model = LinearModel(
-            np.zeros((X.shape[1], 0)), X.mean(0), np.maximum(X.var(0), SMALLEST_NOISE)
-        )
-    elif isinstance(noise_variance, str):
-        model = MODELS[noise_variance](X, rank, seed)
-    else:
-        model = known_noise(X, rank, seed, noise_variance)
-    return _padded(model, n_components)
+    return LINEAR_MODELS[name](X, n_components, seed, noise_variance)
+
+
+def _gaussian(solve):
+    """A linear model of rows, or of rows alike where only their moments are known."""
+
+    def model(X, n_components, seed, noise_variance=None):
+        X = X.rows_alike() if isinstance(X, Moments) else X
+        rank = _rank(X, n_components)
+        if rank >= 1:
+            return _padded(solve(X, rank, seed, noise_variance), n_components)
+        noise = np.maximum(X.var(0), SMALLEST_NOISE)
+        return _padded(LinearModel(np.zeros((X.shape[1], 0)), X.mean(0), noise), n_components)
+
+    return model
 
 
 def sharp_model(X, n_components, seed):
@@ -164,12 +164,11 @@ def sharp_model(X, n_components, seed):
 
     Parameters and result are as for `linear_model`.
     """
-    rank = _rank(X, n_components)
-    if rank < 1:
-        return linear_model(X, n_components, "shared", seed)
-    return _padded(
-        _of_pca(plainly_fitted(PCA(rank, random_state=seed), X), SHARPNESS), n_components
-    )
+
+    def solve(X, rank, seed, noise_variance):
+        return _of_pca(plainly_fitted(PCA(rank, random_state=seed), X), SHARPNESS)
+
+    return _gaussian(solve)(X, n_components, seed)
 
 
 def projection(X, n_components, noise_variance, seed):
@@ -184,13 +183,19 @@ def projection(X, n_components, noise_variance, seed):
     return LinearModel(sigma[:, None] * W, sigma * b, noise_variance * psi)
 
 
-def count_model(moments, n_components):
+def mean_model(X, n_components, seed=None, noise_variance=None):
+    """No more than the mean of each feature: loadings of 0."""
+    mean = X.mean if isinstance(X, Moments) else X.mean(axis=0)
+    return _padded(LinearModel(np.zeros((len(mean), 0)), mean, np.ones(len(mean))), n_components)
+
+
+def count_model(moments, n_components, seed=None, noise_variance=None):
     """The linear model of the logarithms of the means of counts.
 
     Parameters
     ----------
-    moments : Moments
-        Of the counts.
+    moments : Moments or ndarray of shape (n_samples, n_features)
+        Of the counts, or the counts.
     n_components : int
 
     Returns
@@ -198,6 +203,7 @@ def count_model(moments, n_components):
     LinearModel
         Of y = log(1 + x), with `offset` and `dispersion`.
     """
+    moments = moments if isinstance(moments, Moments) else Moments.of(moments)
     n, D = moments.n, len(moments.mean)
     mean = np.maximum(moments.mean, 0.5 / n)
     excess = (moments.covariance - np.diag(mean)) / np.outer(mean, mean)
@@ -253,6 +259,15 @@ def _padded(model, n_components):
     return model._replace(loadings=np.hstack([model.loadings, padding]))
 
 
+LINEAR_MODELS = {
+    "factor_analysis": _gaussian(factor_analysis),
+    "known_noise": _gaussian(known_noise),
+    "log_linear": count_model,
+    "mean": mean_model,
+    "probabilistic_pca": _gaussian(probabilistic_pca),
+}
+
+
 def start_at(module, model):
     """Make `module`, of two networks with a linear path, the linear model.
 
@@ -279,18 +294,18 @@ def start_at(module, model):
 
 @torch.no_grad()
 def raise_noise_to(module, judge, x):
-    """Raise the noise to the mean squared errors of `judge` over x where they are larger.
+    """Raise a learned noise to the mean squared errors of `judge` over x where they are larger.
 
     x is of shape (n, n_features). As `release_noise`, for the start of a stream, where few rows may
     have been seen.
     """
-    likelihood = module.likelihood
-    before = likelihood.noise_variance
-    error = (x - judge.reconstruct(x)).square().mean(0)
-    noise = torch.maximum(before, error if before.ndim else error.mean())
-    likelihood.start_noise(noise)
-    growth = torch.log(noise / before).mean()
-    module.encoder.linear.bias[module.posterior.log_variances(module.n_components)] += growth
+    noise = module.likelihood.noise
+    if noise is None or not noise.is_learned:
+        return
+    error, before = (x - judge.reconstruct(x)).square().mean(0), noise.variance
+    raised = torch.maximum(before, error if before.ndim else error.mean())
+    noise.set(raised)
+    _widen_posterior(module, torch.log(raised / before).mean())
 
 
 @torch.no_grad()
@@ -301,12 +316,15 @@ def release_noise(module, judge, x):
     itself or one that was not trained on x. One number for all features: with one for each, a few
     rows would decide on many numbers.
     """
-    error = x - judge.reconstruct(x)
-    before = module.likelihood.noise_variance.mean()
-    noise = error.square().mean().clamp(min=SMALLEST_NOISE)
-    module.likelihood.start_noise(noise.expand(x.shape[1]))
-    growth = torch.log(module.likelihood.noise_variance.mean() / before)
-    module.encoder.linear.bias[module.posterior.log_variances(module.n_components)] += growth
+    noise = module.likelihood.noise
+    error, before = x - judge.reconstruct(x), noise.variance.mean()
+    noise.set(error.square().mean().clamp(min=SMALLEST_NOISE).expand(x.shape[1]))
+    _widen_posterior(module, torch.log(noise.variance.mean() / before))
+
+
+def _widen_posterior(module, by):
+    """Add to all log-variances that the encoder gives."""
+    module.encoder.linear.bias[module.posterior.log_variances(module.n_components)] += by
 
 
 def _float32(array):

@@ -16,7 +16,8 @@ With rows held out, in order:
    on all rows, than one that was not; if it does, the way led elsewhere the second time, as it may
    where the noise is very small, and the first is kept. It is done for up to `FEW_ROWS` rows; with
    more of them a tenth hardly changes anything.
-4. **Noise.** Its variance is settled last (`noise.py`).
+4. **Calibration.** The likelihood settles last what held-out rows tell better than training, such
+   as its noise (`Likelihood.calibrate`).
 5. **Check.** If the result is worse than the first start on all rows, trained on and held out, the
    first start takes the same way without a step of training, and the better of the two is kept: a
    few held-out rows may say nothing of some that were trained on.
@@ -37,10 +38,9 @@ import torch
 
 from ..module import VAE
 from ..training import KeepBest, Seeds, VAENet, thinned
-from .noise import let_noise_grow, raise_noise, reach, verdict
+from .evidence import JUDGED, Evidence, verdict
 
 FEW_ROWS = 10_000
-JUDGED = 10_000  # rows at most, by which starts and noise are compared
 # Rows trained on and rows held out at most, by which the result is compared with the start.
 CHECKED = 2_000
 COOLING = (0.2, 0.04)  # of the learning rate
@@ -244,7 +244,7 @@ def best_net(trainer: Trainer, starts: list, settle: bool = True) -> Run:
 
 
 def _finish(trainer, best, first, refit):
-    """From the net at a run's best weights to one trained on all rows, its noise settled."""
+    """From the net at a run's best weights to one trained on all rows, and calibrated."""
     net, n = trainer.net, len(trainer.x) + len(trainer.x_valid)
     if refit and n <= FEW_ROWS and isinstance(trainer.x, torch.Tensor):
         loss = trainer.loss()
@@ -252,19 +252,16 @@ def _finish(trainer, best, first, refit):
         is_worse = net.sample_losses(trainer.judged).mean() > best.losses.mean()
         if is_worse or trainer.loss() > loss:
             net.load_weights(best.weights)
-    _settle_noise(trainer, best, first, n)
-
-
-def _settle_noise(trainer, best, first, n):
-    """The noise of the trained net, by the rows held out."""
-    net, judged, x = trainer.net, trainer.judged, thinned(trainer.x, JUDGED)
-    likelihood = net.module_.likelihood
-    if likelihood.measures_growth:
-        let_noise_grow(net, best.weights, x, judged)
-    if likelihood.learns_noise:
-        raise_noise(net.module_, best.origin, first, x, judged, n)
-    if likelihood.measures_growth:
-        likelihood.noise_reach = reach(net.module_, torch.cat([x, judged]), n)
+    evidence = Evidence(
+        net,
+        best.weights,
+        best.origin,
+        first,
+        thinned(trainer.x, JUDGED),
+        trainer.judged,
+        n,
+    )
+    net.module_.likelihood.calibrate(evidence)
 
 
 def _takes_over(gain, explained, explained_before):

@@ -14,6 +14,7 @@ class KeepBest(Callback):
 
     The weights before the first epoch compete as well. Without validation data the rows trained on
     are watched, up to 10,000 of them, by the same loss over noise that is the same each time.
+    Epochs in which the KL does not yet have its full weight do not count as misses.
 
     Parameters
     ----------
@@ -21,8 +22,6 @@ class KeepBest(Callback):
         Epochs without an improvement of more than `tol` before training stops.
     tol : float
         Nats per sample.
-    start : int
-        Epochs before any is counted.
 
     Attributes
     ----------
@@ -39,10 +38,9 @@ class KeepBest(Callback):
 
     best_, misses_, epochs_, best_epoch_, stopped_, weights_ = math.inf, 0, 0, 0, False, None
 
-    def __init__(self, patience=math.inf, tol=0.0, start=0):
+    def __init__(self, patience=math.inf, tol=0.0):
         self.patience = patience
         self.tol = tol
-        self.start = start
 
     def on_train_begin(self, net, **kwargs):
         self.best_ = self.mark_ = math.inf
@@ -60,7 +58,7 @@ class KeepBest(Callback):
             net.history[-1, "valid_loss"] if dataset_valid else self._loss(net, net.watched_rows_)
         )
         self._offer(net, loss)
-        if self.best_ < self.mark_ - self.tol or net.epoch_ <= self.start:
+        if self.best_ < self.mark_ - self.tol or net.epoch_ <= net.criterion_.kl_warmup:
             self.mark_, self.misses_ = self.best_, 0
         else:
             self.misses_ += 1
@@ -84,16 +82,9 @@ class KeepBest(Callback):
 
 
 class KLWarmUp(Callback):
-    """Let the weight of the KL grow from 0 to its full value, linearly over the first epochs.
-
-    Parameters
-    ----------
-    epochs : int
-        Epochs after which the weight is full; 0 for no warm-up.
-    """
-
-    def __init__(self, epochs=0):
-        self.epochs = epochs
+    """Let the objective's `warmup` grow from 0 to 1, linearly over its first epochs."""
 
     def on_epoch_begin(self, net, **kwargs):
-        net.criterion_.warmup = min(1.0, (net.epoch_ - 1) / self.epochs) if self.epochs else 1.0
+        objective = net.criterion_
+        epochs = objective.kl_warmup
+        objective.warmup = min(1.0, (net.epoch_ - 1) / epochs) if epochs else 1.0

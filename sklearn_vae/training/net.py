@@ -85,8 +85,6 @@ class VAENet(NeuralNet):
 
     Parameters
     ----------
-    n_draws : int
-        Draws of z per sample and step.
     log_scale : float
         log of the Jacobian of the scaling that x went through, in nats, added to every loss.
     autocast : str or None
@@ -103,7 +101,6 @@ class VAENet(NeuralNet):
     def __init__(
         self,
         *args,
-        n_draws=1,
         log_scale=0.0,
         autocast=None,
         record_steps=True,
@@ -112,7 +109,6 @@ class VAENet(NeuralNet):
     ):
         super().__init__(*args, use_caching=use_caching, **kwargs)
         self._converted = None
-        self.n_draws = n_draws
         self.log_scale = log_scale
         self.autocast = autocast
         self.record_steps = record_steps
@@ -152,8 +148,8 @@ class VAENet(NeuralNet):
 
     def shape_of_deviates(self, n):
         """Of the deviates that n rows take: (n_draws, n, d), or (n, d) where each takes one."""
-        draws = () if self.n_draws == 1 else (self.n_draws,)
-        return *draws, n, self.module__n_components
+        n_draws = int(self.criterion_.n_draws)
+        return *(() if n_draws == 1 else (n_draws,)), n, self.module__n_components
 
     @property
     def noise_generator(self):

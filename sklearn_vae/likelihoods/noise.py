@@ -1,0 +1,227 @@
+r"""The noise around a mean, which a likelihood of real numbers owns.
+
+    sigma^2(z) = sigma^2 r^g max(1, r / R)^max(0, 1 - g),  r = (1 + |z|^2 / d) / 2
+
+so sigma^2 is the variance where |z|^2 is d, its mean under the prior. With g = 0 it is the same
+everywhere, as in probabilistic PCA and factor analysis. Data with heavy tails have rows very far
+out, which no model rebuilds as it does the rest: they cost |x - mean|^2 / (2 sigma^2) nats where
+the noise does not grow, and about D/2 log |x - mean|^2 where it does. Beyond R, as far as a model
+has seen, nothing is known of its errors but that they grow with the distance at least in
+proportion, as those of any wrong slope do.
+
+Training finds sigma^2 where it is learned. The rest is settled last (`Noise.calibrate`), by rows
+new to the networks.
+
+**Growth.** g is the slope of log squared error on log distance over the held-out rows (Harvey
+1976), as ridge regression finds it with a prior N(0, 1), so that few rows give little. It is
+dropped where those rows lose by it, by more than two standard errors: if components tell nothing,
+the distance of the posterior mean says little about that of the draws. sigma^2 is scaled so that
+the squared errors over the rows trained on remain the same multiple of the noise.
+
+**Margin.** Then sigma^2 is raised by what may be missing from it, since a density that expects too
+little noise loses without bound on rows farther out than it has seen, and one whose variance is r
+times too large only D/2 (log r + 1/r - 1) nats. One thing is what the start's mean squared error
+over the rows trained on exceeds its own over those held out (the difference estimator of sampling,
+Cochran 1977, section 7.9): if too few of the rows far out were held out, it shows there. With noise
+per feature it is the median of the features' own. The other is a row of a kind yet to come, which
+the networks rebuild no better than the first start rebuilds the others: it counts as one more,
+sigma^2 <- (n sigma^2 + max(sigma_0^2, sigma^2)) / (n + 1), as under a conjugate prior that is worth
+one row.
+
+**Reach.** R is the farthest that a row in training is from the centre or would be if it were drawn
+from the prior.
+"""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from scipy.special import chdtri
+from torch import Tensor, nn
+
+from .base import bounded, log_distance, unbounded
+
+# What networks in float32 can hold: a tenth of their rounding is 1e-12 or less.
+SMALLEST_NOISE = 1e-10
+STARTING_NOISE = 0.1  # a variance started at 1 can collapse for good on a curved surface
+
+
+class Rebuilt(NamedTuple):
+    """Rows x (n, n_features), what the posterior mean z (n, d) is decoded to, and z."""
+
+    x: Tensor
+    mean: Tensor
+    z: Tensor
+
+
+class Noise(nn.Module):
+    """The variance sigma^2(z) of the noise.
+
+    Parameters
+    ----------
+    n_features : int
+    variance : {"shared", "per_feature"} or array-like of shape (n_features,)
+        sigma^2: learned, one for all features or one for each; or fixed at these values.
+    growth : "auto" or float
+        g: to be measured when training ends, if sigma^2 is learned; or fixed at this value.
+
+    Attributes
+    ----------
+    is_learned : bool
+        Whether sigma^2 is.
+    growth : float
+        g.
+    reach : float
+        R: infinite until training ends, and where g is fixed.
+    """
+
+    def __init__(self, n_features: int, variance="shared", growth="auto"):
+        super().__init__()
+        self.is_learned = isinstance(variance, str)
+        self.measures_growth = growth == "auto" and self.is_learned
+        self.growth = 0.0 if growth == "auto" else float(growth)
+        self.reach = math.inf
+        if self.is_learned:
+            shape = {"shared": (), "per_feature": (n_features,)}[variance]
+            self.log_variance = nn.Parameter(torch.empty(shape))
+            self.set(torch.full(shape, STARTING_NOISE))
+        else:
+            self.register_buffer("log_variance", torch.empty(n_features))
+            self._set(torch.as_tensor(variance, dtype=torch.float32))
+
+    @property
+    def variance(self) -> Tensor:
+        """sigma^2, of shape () or (n_features,)."""
+        return torch.exp(bounded(self.log_variance))
+
+    def set(self, variance: Tensor) -> None:
+        """Set sigma^2, if it is learned; its mean if there is but one."""
+        if self.is_learned:
+            self._set(variance)
+
+    @torch.no_grad()
+    def _set(self, variance):
+        self.log_variance.copy_(
+            unbounded(torch.log(variance if self.log_variance.ndim else variance.mean()))
+        )
+
+    def rescale(self, factor: float) -> None:
+        """Multiply sigma^2 by a factor, be it learned or fixed."""
+        self._set(self.variance * factor)
+
+    def is_gone(self) -> bool:
+        """Whether training has brought a learned sigma^2 down to next to nothing."""
+        return self.is_learned and bool(self.variance.min() < 10 * SMALLEST_NOISE)
+
+    def log_growth(self, z: Tensor) -> Tensor:
+        """Log sigma^2(z) - log sigma^2 at z (..., d), of shape (..., 1)."""
+        distance = log_distance(z)
+        growth = self.growth * distance
+        if self.reach < math.inf and self.growth < 1:
+            growth = growth + (1 - self.growth) * (distance - math.log(self.reach)).clamp(min=0)
+        return growth
+
+    def log_variance_at(self, z: Tensor | None) -> Tensor:
+        """Log sigma^2(z), of a shape that broadcasts to (..., n_features)."""
+        log_variance = bounded(self.log_variance)
+        if self.growth or self.reach < math.inf:
+            log_variance = log_variance + self.log_growth(z)
+        return log_variance
+
+    # --- when training ends -----------------------------------------------------------------------
+
+    @torch.no_grad()
+    def calibrate(self, evidence) -> None:
+        """Settle a learned sigma^2, g and R by rows new to the networks.
+
+        g and R stay as they are in a linear model, which is probabilistic PCA or factor analysis.
+
+        Parameters
+        ----------
+        evidence : sklearn_vae.selection.Evidence
+        """
+        if not self.is_learned:
+            return
+        measures_growth = self.measures_growth and not evidence.is_linear
+        if measures_growth:
+            self.grow(evidence)
+        self.add_margin(evidence)
+        if measures_growth:
+            self.reach = reach(torch.cat([evidence.trained().z, evidence.held_out().z]), evidence.n)
+
+    def grow(self, evidence):
+        """Let sigma^2(z) grow as held-out rows say, unless they clearly lose by it.
+
+        The weights asked were not trained on those rows: others have smaller errors there than on
+        other rows as far out.
+        """
+        with evidence.watched():
+            growth, before = self.growth_over(evidence.held_out()), evidence.losses()
+            self._set_growth(growth, evidence.trained())
+            gain = before - evidence.losses()
+        if evidence.verdict(gain) >= 0:
+            self._set_growth(growth, evidence.trained())
+
+    def _set_growth(self, growth, trained):
+        """Set g, the mean of the errors over the rows trained on unchanged."""
+        before = self.errors(trained).mean()
+        self.growth = growth
+        self.rescale(self.errors(trained).mean() / before)
+
+    def add_margin(self, evidence):
+        """Raise sigma^2 by what may be missing from it."""
+        start, held_out = (self.errors(rows).mean(0) for rows in evidence.at_start())
+        noise = self.variance * (1 + (start - held_out).median().clamp(min=0))
+        x, mean, _ = evidence.at_first_start()
+        unknown = (x - mean).square().mean(0)
+        unknown = torch.maximum(unknown if noise.ndim else unknown.mean(), noise)
+        self.set((evidence.n * noise + unknown) / (evidence.n + 1))
+
+    def errors(self, rebuilt: Rebuilt) -> Tensor:
+        """Squared errors as shares of sigma^2(z), (n, n_features).
+
+        Where sigma^2 is shared their means over features, (n, 1).
+        """
+        x, mean, z = rebuilt
+        error = (x - mean).square() / torch.exp(self.log_variance_at(z))
+        error = error.clamp(min=SMALLEST_NOISE)
+        return error if self.log_variance.ndim else error.mean(1, keepdim=True)
+
+    def growth_over(self, rebuilt: Rebuilt) -> float:
+        """The slope of log squared error on log distance, if positive.
+
+        It is shrunk as by a prior N(0, 1).
+        """
+        distance = log_distance(rebuilt.z).double()
+        error = self.errors(rebuilt).double().mean(1, keepdim=True).log()
+        error = error + self.log_growth(rebuilt.z)
+        a, b = distance - distance.mean(), error - error.mean()
+        spread = (a.square().sum() + b.square().mean()).clamp(min=SMALLEST_NOISE)
+        return max(0.0, ((a * b).sum() / spread).item())
+
+    # --- what is kept -----------------------------------------------------------------------------
+
+    def learned(self, scale: np.ndarray) -> dict:
+        """Fitted attributes, in the units of x times `scale` (n_features,)."""
+        variance = self.variance.detach().cpu().double().numpy() * scale**2
+        return {
+            "noise_variance_": variance,
+            "noise_growth_": self.growth,
+            "noise_reach_": self.reach,
+        }
+
+    def get_extra_state(self):
+        # Saved numbers are finite; 0 stands for infinity, since R is at least 1/2.
+        reach = self.reach if self.reach < math.inf else 0.0
+        return torch.tensor([self.growth, reach], dtype=torch.float64)
+
+    def set_extra_state(self, state):
+        self.growth, reach = state.tolist()
+        self.reach = reach or math.inf
+
+
+def reach(z: Tensor, n: int) -> float:
+    """R: (1 + |z|^2 / d) / 2 at the farthest of z (n_rows, d), or of n draws from the prior."""
+    of_prior = chdtri(z.shape[1], 1 / n) / z.shape[1]  # the quantile 1 - 1 / n of |z|^2 / d
+    return float(1 + max(z.square().mean(1).max().item(), of_prior)) / 2

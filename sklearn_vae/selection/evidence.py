@@ -1,0 +1,89 @@
+"""What is known of a net when its training ends, for a likelihood to calibrate itself."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from ..likelihoods import Rebuilt
+from ..module import VAE
+from ..training import VAENet
+
+STANDARD_ERRORS = 2
+JUDGED = 10_000  # rows at most, by which starts and noise are compared
+
+
+def verdict(gain: Tensor) -> int:
+    """The sign of the mean of the nats gained on each row.
+
+    0 where two standard errors or one row leave it open.
+    """
+    if len(gain) < 2:
+        return 0
+    mean, doubt = gain.mean(), STANDARD_ERRORS * gain.std() / len(gain) ** 0.5
+    return int(mean.sign()) if mean.abs() > doubt else 0
+
+
+class Evidence(NamedTuple):
+    """A trained net, the weights on its way, and the rows that it was and was not trained on.
+
+    Attributes
+    ----------
+    net : VAENet
+        Whose likelihood is calibrated.
+    weights : dict
+        Weights that were not trained on the held-out rows.
+    origin, first : VAE
+        Where its training started, and where the first start's did.
+    x, x_valid : Tensor of shape (n_trained, n_features) and (n_valid, n_features)
+        Rows trained on and rows held out, some of them.
+    n : int
+        How many rows there are.
+    """
+
+    net: VAENet
+    weights: dict
+    origin: VAE
+    first: VAE
+    x: Tensor
+    x_valid: Tensor
+    n: int
+
+    @property
+    def is_linear(self) -> bool:
+        """Whether the networks are linear maps."""
+        return self.net.module_.is_linear
+
+    def watched(self):
+        """A context in which the net has weights that were not trained on the held-out rows."""
+        return self.net.holding(self.weights)
+
+    def losses(self) -> Tensor:
+        """The net's loss on each held-out row, in nats."""
+        return self.net.sample_losses(self.x_valid)
+
+    def verdict(self, gain: Tensor) -> int:
+        """1 or -1 where the nats gained on each row are clearly so in the mean, else 0."""
+        return verdict(gain)
+
+    def trained(self) -> Rebuilt:
+        """The rows trained on, rebuilt by the net."""
+        return _rebuilt(self.net.module_, self.x)
+
+    def held_out(self) -> Rebuilt:
+        """The rows held out, rebuilt by the net."""
+        return _rebuilt(self.net.module_, self.x_valid)
+
+    def at_start(self) -> tuple[Rebuilt, Rebuilt]:
+        """The rows trained on and those held out, rebuilt where training started."""
+        return _rebuilt(self.origin, self.x), _rebuilt(self.origin, self.x_valid)
+
+    def at_first_start(self) -> Rebuilt:
+        """The rows trained on, rebuilt where the first start's training started."""
+        return _rebuilt(self.first, self.x)
+
+
+@torch.no_grad()
+def _rebuilt(module, x):
+    z = module.encode(x).mean
+    return Rebuilt(x, module.decode(z).mean, z)

@@ -1,0 +1,82 @@
+"""Where training may start: which starts there are follows from the likelihood and the networks."""
+
+import numpy as np
+import torch
+
+from ..training import thinned
+from .evidence import JUDGED
+from .linear import linear_model, projection, release_noise, sharp_model, start_at
+from .moments import MOST_FEATURES, Moments
+
+SAMPLED = 100_000  # rows at most, from which a linear model is found
+IN_DOUBLE = 2**22  # numbers at most, for which that is done in float64
+
+
+def starting_points(module, seed, init="auto", only_rebuilds=False):
+    """Functions that take a fresh net to where its training may start.
+
+    They are called as ``f(net, x, x_valid, train, origin)``.
+
+    Parameters
+    ----------
+    module : VAE
+        As it was built, to be asked and not to be changed.
+    seed : int
+        For randomised solvers.
+    init : {"auto", "random"}
+    only_rebuilds : bool
+        Whether the KL does not count, so that PCA's projection is the best linear model.
+
+    Returns
+    -------
+    list of callable
+        The start that every fit takes, and then those that need rows held out to compete. The first
+        takes `Moments` in the place of rows x as well.
+    """
+    likelihood, d = module.likelihood, module.n_components
+    noise, name = likelihood.noise, likelihood.linear_model
+    if name == "log_linear" and likelihood.n_features > MOST_FEATURES:
+        name = "mean"
+    variance = None if noise is None else noise.variance.detach().cpu().double().numpy()
+
+    def as_drawn(net, *_):
+        pass
+
+    def linear(net, x, *_):
+        x = _sample(x)
+        if name == "known_noise" and only_rebuilds:
+            start_at(net.module_, projection(x, d, variance, seed))
+        else:
+            start_at(net.module_, linear_model(name, x, d, seed, variance))
+
+    def at_the_mean(net, x, *_):
+        _, bias = net.module_.likelihood.start(linear_model("mean", _sample(x), d, seed))
+        with torch.no_grad():
+            net.module_.decoder.linear.bias.copy_(bias)
+
+    def sharp(net, x, x_valid, train, origin):
+        start_at(net.module_, sharp_model(_sample(x), d, seed))
+        net.module_.likelihood.requires_grad_(False)
+        train(net)
+        net.module_.likelihood.requires_grad_(True)
+        # A refit is trained on the rows held out; the module where the first training started was
+        # not.
+        release_noise(net.module_, origin or net.module_, thinned(x_valid, JUDGED))
+        net.fresh_optimizer()
+
+    if init == "random" or name is None:
+        return [as_drawn]
+    if name == "mean":
+        return [at_the_mean]
+    may_bend = noise is not None and noise.is_learned and not module.is_linear
+    # With as many components as features the linear model leaves nothing to be explained.
+    return [linear, sharp] if may_bend and d < likelihood.n_features else [linear]
+
+
+def _sample(x):
+    """Some of the rows x as an array, or their moments."""
+    if isinstance(x, Moments):
+        return x
+    rows = thinned(x, SAMPLED).cpu().numpy()
+    # In float32 the smallest eigenvalues would be rounding; a large table has none so small.
+    return rows.astype(np.float64) if rows.size <= IN_DOUBLE else rows
