@@ -30,7 +30,7 @@ from torch import Tensor
 from torch.func import jacfwd, jacrev, vmap
 
 from .module import VAE
-from .objectives import fixed_deviates
+from .objectives import fixed_deviates, log_prob_of_rows
 
 STEPS, MORE_STEPS = 1, 3  # of Newton's method, for every row and for those that need more
 MORE_DRAWS = 4  # for those, as many times the draws of each proposal
@@ -83,7 +83,7 @@ class Laplace(NamedTuple):
 def log_joint(module: VAE, z: Tensor, x: Tensor) -> Tensor:
     """Log p(x | z) + log p(z) for z (..., n, d) and x (n, n_features), in nats, (..., n)."""
     constant = z.shape[-1] * math.log(2 * math.pi)
-    return module.decode(z).log_prob(x) - 0.5 * (z.square().sum(-1) + constant)
+    return log_prob_of_rows(module.decode(z), x) - 0.5 * (z.square().sum(-1) + constant)
 
 
 def laplace(module: VAE, x: Tensor, z: Tensor, steps: int) -> Laplace:

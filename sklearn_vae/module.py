@@ -24,7 +24,7 @@ class VAEOutput(NamedTuple):
     z : Tensor of shape (n_draws, n, d), or (n, d) for a single draw
         Draws of q.
     p : Distribution
-        p(x | z) over rows of n_features, for (n_draws, n) or (n,) of them.
+        p(x | z), over entries: (n_draws, n, n_features), or (n, n_features) for a single draw.
     """
 
     q: Posterior

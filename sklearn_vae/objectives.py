@@ -28,6 +28,7 @@ import math
 
 import torch
 from torch import Tensor, nn
+from torch.distributions import Distribution
 
 from .module import VAEOutput
 from .parts import Part
@@ -45,9 +46,15 @@ def fixed_deviates(n_draws: int, n_components: int) -> Tensor:
     return torch.special.ndtri(uniform.clamp(tiny, 1 - tiny))[:, None]
 
 
+def log_prob_of_rows(p: Distribution, x: Tensor) -> Tensor:
+    """Log p(x | z) of each row of x (n, n_features), summed over its entries; of shape (..., n)."""
+    by_rows = getattr(p, "log_prob_of_rows", None)
+    return p.log_prob(x).sum(-1) if by_rows is None else by_rows(x)
+
+
 def reconstruction(output: VAEOutput, x: Tensor) -> Tensor:
     """E_q[log p(x | z)] over the draws, of shape (n,)."""
-    log_prob = output.p.log_prob(x)
+    log_prob = log_prob_of_rows(output.p, x)
     return log_prob.mean(0) if log_prob.ndim > 1 else log_prob
 
 
@@ -56,7 +63,7 @@ def importance_weighted(output: VAEOutput, x: Tensor) -> Tensor:
     q, z, p = output
     d = z.shape[-1]
     log_prior = -0.5 * (z.square().sum(-1) + d * math.log(2 * math.pi))
-    log_weights = torch.atleast_2d(p.log_prob(x) + log_prior - q.log_prob(z))
+    log_weights = torch.atleast_2d(log_prob_of_rows(p, x) + log_prior - q.log_prob(z))
     return torch.logsumexp(log_weights, 0) - math.log(len(log_weights))
 
 

@@ -18,6 +18,7 @@ from sklearn_vae.likelihoods import (
     NegativeBinomial,
     Poisson,
 )
+from sklearn_vae.objectives import log_prob_of_rows
 
 likelihoods = pytest.mark.parametrize("likelihood", LIKELIHOODS.values(), ids=LIKELIHOODS.keys())
 
@@ -38,7 +39,7 @@ def test_gaussian_log_prob(noise, variance):
     likelihood = gaussian(3, fixed, noise)
     mean, x = torch.linspace(-1, 1, 15).reshape(5, 3), torch.linspace(2, -3, 15).reshape(5, 3)
     expected = stats.norm.logpdf(x, mean, np.sqrt(variance)).sum(-1)
-    np.testing.assert_allclose(likelihood(mean).log_prob(x).detach(), expected, rtol=1e-4)
+    np.testing.assert_allclose(log_prob_of_rows(likelihood(mean), x).detach(), expected, rtol=1e-4)
 
 
 @pytest.mark.parametrize("growth", [0.0, 0.7, 2.0])
@@ -59,7 +60,7 @@ def test_noise_that_grows_with_the_distance(noise, growth, n_features):
     expected = sigma2.detach() * ((1 + z.square().sum(-1, keepdim=True) / 4) / 2) ** growth
     torch.testing.assert_close(p.variance, expected.expand_as(mean))
     np.testing.assert_allclose(
-        p.log_prob(x), stats.norm.logpdf(x, mean, expected.sqrt()).sum(-1), rtol=1e-9
+        log_prob_of_rows(p, x), stats.norm.logpdf(x, mean, expected.sqrt()).sum(-1), rtol=1e-9
     )
     deviates = (
         likelihood.draw(p, np.random.RandomState(1)) - mean.numpy()
@@ -81,12 +82,15 @@ def test_bernoulli_log_prob():
     for x in (0.0, 1.0):
         expected = stats.logistic.logcdf(logit.numpy() if x else -logit.numpy())
         np.testing.assert_allclose(
-            p.log_prob(torch.full((5, 1), x, dtype=torch.float64)), expected, rtol=1e-9, atol=1e-12
+            log_prob_of_rows(p, torch.full((5, 1), x, dtype=torch.float64)),
+            expected,
+            rtol=1e-9,
+            atol=1e-12,
         )
     probability = stats.logistic.cdf(logit.numpy())
     cross_entropy = 0.3 * np.log(probability) + 0.7 * stats.logistic.logcdf(-logit.numpy())
     np.testing.assert_allclose(
-        p.log_prob(torch.full((5, 1), 0.3, dtype=torch.float64)), cross_entropy
+        log_prob_of_rows(p, torch.full((5, 1), 0.3, dtype=torch.float64)), cross_entropy
     )
 
 
@@ -96,7 +100,9 @@ def test_heteroscedastic_log_prob():
     x = torch.tensor([[0.0, 4.0]]).double()
     p = likelihood(torch.cat([mean, log_variance], -1))
     variance = 1e-3 + np.exp(LOG_LIMIT * np.tanh(log_variance.numpy() / LOG_LIMIT))
-    np.testing.assert_allclose(p.log_prob(x), stats.norm.logpdf(x, mean, np.sqrt(variance)).sum(-1))
+    expected = stats.norm.logpdf(x, mean, np.sqrt(variance))
+    np.testing.assert_allclose(p.log_prob(x), expected)
+    np.testing.assert_allclose(log_prob_of_rows(p, x), expected.sum(-1))
     lowest = likelihood(torch.full((1, 4), -1e9, dtype=torch.float64))
     np.testing.assert_allclose(lowest.variance, 1e-3, rtol=1e-4)
 
@@ -121,12 +127,12 @@ def test_continuous_bernoulli_log_prob_and_mean(probability):
         expected = reference.logpdf(x.numpy() if eta < 0 else 1 - x.numpy())[:, 0]
         mean = reference.mean() if eta < 0 else 1 - reference.mean()
         variance = reference.var()
-    np.testing.assert_allclose(p.log_prob(x), expected, rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(log_prob_of_rows(p, x), expected, rtol=1e-9, atol=1e-9)
     if abs(eta) > 0.1 or probability == 0.5:  # nearer to 1/2 SciPy's own moments cancel
         np.testing.assert_allclose(p.mean, mean, rtol=1e-6)
         np.testing.assert_allclose(p.variance, variance, rtol=1e-5)
     single = built(ContinuousBernoulli, 1)(torch.full((11, 1), eta))
-    np.testing.assert_allclose(single.log_prob(x.float()), expected, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(log_prob_of_rows(single, x.float()), expected, rtol=1e-5, atol=1e-5)
 
 
 def test_continuous_bernoulli_is_smooth_where_its_series_ends():
@@ -137,7 +143,7 @@ def test_continuous_bernoulli_is_smooth_where_its_series_ends():
     eta = torch.linspace(-0.4, 0.4, 2001, dtype=torch.float64, requires_grad=True)
     p = built(ContinuousBernoulli, 1)(eta[:, None])
     for values in (
-        p.log_prob(torch.tensor([0.3], dtype=torch.float64)),
+        p.log_prob(torch.tensor([0.3], dtype=torch.float64))[:, 0],
         p.mean[:, 0],
         p.variance[:, 0],
     ):
@@ -156,7 +162,7 @@ def test_poisson_log_prob(rate):
     x = np.unique(stats.poisson.ppf([1e-9, 0.1, 0.5, 0.9, 1 - 1e-9], rate))
     p = built(Poisson, 1)(torch.full((len(x), 1), log_rate, dtype=torch.float64))
     np.testing.assert_allclose(
-        p.log_prob(torch.from_numpy(x)[:, None]),
+        log_prob_of_rows(p, torch.from_numpy(x)[:, None]),
         stats.poisson.logpmf(x, rate),
         rtol=1e-7,
         atol=1e-9,
@@ -177,7 +183,10 @@ def test_negative_binomial_log_prob(mean, dispersion):
         )
     )
     np.testing.assert_allclose(
-        p.log_prob(torch.from_numpy(x)[:, None]).detach(), reference.logpmf(x), rtol=1e-6, atol=1e-7
+        log_prob_of_rows(p, torch.from_numpy(x)[:, None]).detach(),
+        reference.logpmf(x),
+        rtol=1e-6,
+        atol=1e-7,
     )
     np.testing.assert_allclose(p.mean.detach(), mean)
     np.testing.assert_allclose(p.variance.detach(), mean + dispersion * mean**2)
@@ -202,6 +211,18 @@ def test_draws_have_the_mean_and_variance_they_should(likelihood):
 
 
 @likelihoods
+def test_rows_are_sums_over_entries(likelihood):
+    family = built(likelihood, 4).double()
+    rng = torch.Generator().manual_seed(0)
+    numbers = torch.randn(3, 5, family.n_numbers, generator=rng, dtype=torch.float64)
+    x = torch.randint(2, (5, 4), generator=rng).double()
+    with torch.no_grad():
+        p = family(numbers, torch.zeros(3, 5, 2, dtype=torch.float64))
+        assert p.log_prob(x).shape == (3, 5, 4)
+        torch.testing.assert_close(log_prob_of_rows(p, x), p.log_prob(x).sum(-1))
+
+
+@likelihoods
 def test_supports_say_which_values_have_a_probability(likelihood):
     """Where `supports` says yes the log-probability is finite.
 
@@ -216,10 +237,9 @@ def test_supports_say_which_values_have_a_probability(likelihood):
     }.get(likelihood.__name__, [1] * 6)
     family = built(likelihood, 1).double()
     np.testing.assert_array_equal(family.supports(X)[:, 0], np.array(expected, dtype=bool))
-    log_prob = family(torch.zeros(6, family.n_numbers, dtype=torch.float64)).log_prob(
-        torch.from_numpy(X)
-    )
-    assert torch.isfinite(log_prob.detach())[family.supports(X)[:, 0]].all()
+    p = family(torch.zeros(6, family.n_numbers, dtype=torch.float64))
+    log_prob = p.log_prob(torch.from_numpy(X)).detach()[:, 0]
+    assert torch.isfinite(log_prob)[family.supports(X)[:, 0]].all()
     if not family.supports(X).all():
         assert likelihood.remedy
         assert likelihood.support

@@ -26,7 +26,7 @@ For values strictly between 0 and 1 the Bernoulli expression is a cross-entropy 
 such a score can be compared with other Bernoulli scores only.
 """
 
-from .base import LOG_LIMIT, Columns, Likelihood, by_row
+from .base import LOG_LIMIT, Columns, Likelihood
 from .binary import Bernoulli, ContinuousBernoulli
 from .counts import Count, NegativeBinomial, Poisson
 from .gaussian import Gaussian, HeteroscedasticGaussian, LocationScale, RealValued
@@ -49,7 +49,6 @@ __all__ = [
     "Poisson",
     "RealValued",
     "Rebuilt",
-    "by_row",
 ]
 
 LIKELIHOODS = {

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.distributions import Distribution, Independent
+from torch.distributions import Distribution
 
 from ..parts import Part
 
@@ -32,11 +32,6 @@ def float32(array: np.ndarray) -> Tensor:
 def log_distance(z: Tensor) -> Tensor:
     """How far from the centre z (..., d) is: log((1 + |z|^2 / d) / 2), of shape (..., 1)."""
     return torch.log1p(z.square().mean(-1, keepdim=True)) - math.log(2)
-
-
-def by_row(p: Distribution) -> Distribution:
-    """A distribution over rows, from one over their entries."""
-    return Independent(p, 1, validate_args=False)
 
 
 class Columns(NamedTuple):
@@ -128,7 +123,9 @@ class Likelihood(Part, nn.Module):
         return x
 
     def forward(self, numbers: Tensor, z: Tensor | None = None) -> Distribution:
-        """p(x | z), over rows of n_features.
+        """p(x | z), over the entries of rows of n_features.
+
+        It may have a `log_prob_of_rows`, where the sum over entries is found for less.
 
         Parameters
         ----------
@@ -140,7 +137,7 @@ class Likelihood(Part, nn.Module):
         raise NotImplementedError
 
     def draw(self, p: Distribution, rng: np.random.RandomState) -> np.ndarray:
-        """Draws of p(x | z), one row per element of p.
+        """Draws of p(x | z), one of each entry.
 
         It may draw from torch's generator, which is seeded and put back by the caller, or from
         `rng`.

@@ -6,7 +6,7 @@ from torch import Tensor
 from torch.distributions import Bernoulli as BernoulliDistribution
 from torch.distributions import Distribution
 
-from .base import Likelihood, by_row, float32
+from .base import Likelihood, float32
 
 
 class Bernoulli(Likelihood):
@@ -23,7 +23,7 @@ class Bernoulli(Likelihood):
         return float32(model.loadings), torch.logit(float32(model.mean), eps=0.01)
 
     def forward(self, numbers, z=None):
-        return by_row(BernoulliDistribution(logits=numbers, validate_args=False))
+        return BernoulliDistribution(logits=numbers, validate_args=False)
 
     def draw(self, p, rng):
         mean = p.mean.cpu().numpy()
@@ -88,11 +88,11 @@ class ContinuousBernoulli(Bernoulli):
     """A density on [0, 1], for grey values and proportions; the decoder gives the logit."""
 
     def forward(self, numbers, z=None):
-        return by_row(ContinuousBernoulliDistribution(numbers))
+        return ContinuousBernoulliDistribution(numbers)
 
     def draw(self, p, rng):
         """By the inverse of the distribution function, x = log(1 + u (exp(eta) - 1)) / eta."""
-        eta = p.base_dist.logits.double().cpu().numpy()
+        eta = p.logits.double().cpu().numpy()
         u = rng.random_sample(eta.shape)
         size = np.maximum(np.abs(eta), 1e-6)
         x = 1 + np.log(u + (1 - u) * np.exp(-size)) / size

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from torch.distributions import NegativeBinomial as NegativeBinomialDistribution
 from torch.distributions import Poisson as PoissonDistribution
 
-from .base import LOG_LIMIT, Likelihood, bounded, by_row, float32, unbounded
+from .base import LOG_LIMIT, Likelihood, bounded, float32, unbounded
 
 
 class Count(Likelihood):
@@ -39,7 +39,7 @@ class Poisson(Count):
     """
 
     def forward(self, numbers, z=None):
-        return by_row(PoissonDistribution(torch.exp(bounded(numbers)), validate_args=False))
+        return PoissonDistribution(torch.exp(bounded(numbers)), validate_args=False)
 
     def draw(self, p, rng):
         return rng.poisson(p.mean.double().cpu().numpy()).astype(float)
@@ -72,13 +72,11 @@ class NegativeBinomial(Count):
     def forward(self, numbers, z=None):
         log_dispersion = bounded(self.log_dispersion)
         logits = bounded(numbers) + log_dispersion
-        return by_row(
-            NegativeBinomialDistribution(
-                torch.exp(-log_dispersion), logits=logits, validate_args=False
-            )
+        return NegativeBinomialDistribution(
+            torch.exp(-log_dispersion), logits=logits, validate_args=False
         )
 
     def draw(self, p, rng):
         mean = p.mean.double().cpu().numpy()
-        shape = p.base_dist.total_count.double().cpu().numpy()
+        shape = p.total_count.double().cpu().numpy()
         return rng.poisson(rng.gamma(shape, mean / shape)).astype(float)

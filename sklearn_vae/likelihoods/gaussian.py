@@ -16,12 +16,13 @@ from .scaling import centre_and_scale
 SMALLEST_PREDICTED_VARIANCE = 1e-3
 
 
-class DiagonalNormal(Distribution):
-    r"""N(mean, diag(sigma^2)) over rows of D features.
+class Normal(Distribution):
+    r"""N(mean, sigma^2) for each entry of rows of D features.
 
-        log p(x) = -1/2 (sum_j (x_j - mean_j)^2 / sigma_j^2 + sum_j log sigma_j^2 + D log 2 pi)
+        log p(x) = -1/2 ((x - mean)^2 / sigma^2 + log sigma^2 + log 2 pi)
 
-    Where sigma^2 is the same for all, it scales the sum and not each of its terms: half the work.
+    Where sigma^2 is the same for a whole row, it scales the sum of the squares over the row and not
+    each of them: half the work.
 
     Parameters
     ----------
@@ -34,14 +35,21 @@ class DiagonalNormal(Distribution):
 
     def __init__(self, mean: Tensor, log_variance: Tensor):
         self.loc, self.log_variance = mean, log_variance
-        super().__init__(mean.shape[:-1], mean.shape[-1:], validate_args=False)
+        super().__init__(mean.shape, validate_args=False)
+
+    def _squares(self, value):
+        # The difference and its square are one kernel, and one more in the backward pass.
+        return mse_loss(self.loc, value.expand_as(self.loc), reduction="none")
 
     def log_prob(self, value):
+        deviance = self._squares(value) * torch.exp(-self.log_variance) + self.log_variance
+        return -0.5 * (deviance + math.log(2 * math.pi))
+
+    def log_prob_of_rows(self, value: Tensor) -> Tensor:
+        """The sum of `log_prob` over the entries of each row, of shape (...)."""
         D = self.loc.shape[-1]
         constant = D * math.log(2 * math.pi)
-        # The difference and its square are one kernel, and one more in the backward pass.
-        squares = mse_loss(self.loc, value.expand_as(self.loc), reduction="none")
-        precision = torch.exp(-self.log_variance)
+        squares, precision = self._squares(value), torch.exp(-self.log_variance)
         if self.log_variance.ndim == 0:
             log_norm = torch.rsub(self.log_variance, -0.5 * constant, alpha=0.5 * D)
             return torch.addcmul(log_norm, squares.sum(-1), precision, value=-0.5)
@@ -133,7 +141,7 @@ class Gaussian(LocationScale):
     """
 
     def forward(self, numbers, z=None):
-        return DiagonalNormal(numbers, self.noise.log_variance_at(z))
+        return Normal(numbers, self.noise.log_variance_at(z))
 
     def draw(self, p, rng):
         return _normal_draw(p, rng)
@@ -168,7 +176,7 @@ class HeteroscedasticGaussian(RealValued):
     def forward(self, numbers, z=None):
         mean, log_variance = numbers.split(self.n_features, -1)
         variance = SMALLEST_PREDICTED_VARIANCE + torch.exp(bounded(log_variance))
-        return DiagonalNormal(mean, torch.log(variance))
+        return Normal(mean, torch.log(variance))
 
     def draw(self, p, rng):
         return _normal_draw(p, rng)
