@@ -8,19 +8,15 @@ interrupted leaves the estimator as it was.
 
 import warnings
 from contextlib import contextmanager
-from numbers import Integral
 
 import numpy as np
 import torch
 from sklearn.base import _fit_context
 from sklearn.exceptions import ConvergenceWarning
 
-from ..parts import Part
-from ..posteriors import Posterior
 from ..selection import Moments, Trainer, best_net, put_in_order, starting_points
 from ..training import (
     Seeds,
-    VAENet,
     load_history,
     load_net_state,
     net_state,
@@ -29,20 +25,17 @@ from ..training import (
     thinned,
 )
 from . import splitting, stream
+from .checks import (
+    check_parameters,
+    check_same_architecture,
+    warn_of_collapse,
+    warn_of_no_upper_bound,
+)
 from .data import RowsOnDisk, columns_of, is_too_large, rows_for_net, seed_from
 from .net import Spec, build_net, kept
 
 ACTIVE = 0.01  # variance of a component's posterior mean over the data (Burda et al. 2016)
 DIAGNOSED = 10_000  # rows at most
-ARCHITECTURE = (
-    "n_components",
-    "hidden_layer_sizes",
-    "activation",
-    "encoder",
-    "decoder",
-    "likelihood",
-    "covariance_type",
-)
 
 
 class Fitting:
@@ -95,8 +88,8 @@ class Fitting:
                 spec, train, valid, max_iter, resume, seed, seeds, settle=X_val is None
             )
             self._diagnose(X)
-        self._warn_of_collapse()
-        self._warn_of_no_upper_bound()
+        warn_of_collapse(self)
+        warn_of_no_upper_bound(self)
         if still_improving:
             warnings.warn(
                 f"{type(self).__name__}.fit was still improving when max_iter={self.max_iter} "
@@ -139,15 +132,15 @@ class Fitting:
                 None if moments is None else {**moments._asdict(), "looked_at": looked_at}
             )
             self._diagnose(X)
-        self._warn_of_no_upper_bound()
+        warn_of_no_upper_bound(self)
         return self
 
     def _begin(self, X, resume, ensure_min_samples):
         """Check parameters and X, for a model that begins or goes on."""
         one_thread_after_fork()
-        self._check_parameters()
+        check_parameters(self)
         if resume:
-            self._check_same_architecture()
+            check_same_architecture(self)
         spec = Spec.of(self.get_params(deep=False))
         how = not resume, ensure_min_samples
         return spec, self._checked(X, spec.likelihood, self.likelihood, *how)
@@ -375,79 +368,3 @@ class Fitting:
         order = np.argsort(-self.kl_per_component_, kind="stable")
         self.active_components_ = order[spread[order] > ACTIVE]
         self.n_active_components_ = len(self.active_components_)
-
-    def _warn_of_collapse(self):
-        d = self.n_components
-        if 2 * self.n_active_components_ < d:
-            warnings.warn(
-                f"Only {self.n_active_components_} of {d} components of {type(self).__name__} are "
-                "active: the others tell nothing of a sample. Ask for fewer components, train "
-                "longer, or give an objective with a lower beta, a kl_warmup or free_bits, such as "
-                "objective=ELBO(kl_warmup=50); kl_per_component_ says what each of them tells.",
-                UserWarning,
-                stacklevel=4,
-            )
-
-    def _warn_of_no_upper_bound(self):
-        if self.net_.module_.likelihood.has_no_upper_bound():
-            warnings.warn(
-                f"The likelihood of these data has no upper bound: {self.n_components} components "
-                f"of {type(self).__name__} rebuild them but for rounding, and the learned noise "
-                "variance is next to nothing. The score tells nothing of other data. Ask for "
-                "fewer components, give more rows, leave out columns that follow from others, or "
-                "fix noise_variance.",
-                UserWarning,
-                stacklevel=4,
-            )
-
-    def _check_parameters(self):
-        """What `_parameter_constraints` cannot say."""
-        sizes = self.hidden_layer_sizes
-        if not all(isinstance(size, Integral) and size >= 1 for size in sizes):
-            raise ValueError(
-                "hidden_layer_sizes takes positive integers, one per hidden layer, or (); got "
-                f"{sizes!r}."
-            )
-        for name in ("likelihood", "objective"):
-            part = getattr(self, name)
-            try:
-                if isinstance(part, Part):
-                    part.check()
-            except ValueError as error:
-                raise ValueError(f"{name}: {error}") from None
-        posterior = self.covariance_type
-        if isinstance(posterior, type) and not issubclass(posterior, Posterior):
-            raise ValueError(
-                "covariance_type takes a name or a subclass of sklearn_vae.posteriors.Posterior; "
-                f"got {posterior!r}."
-            )
-        if self.net_class is not None and not issubclass(self.net_class, VAENet):
-            raise ValueError(
-                "net_class takes a subclass of sklearn_vae.training.VAENet; got "
-                f"{self.net_class!r}."
-            )
-        for name in ("encoder", "decoder"):
-            if isinstance(getattr(self, name), torch.nn.Module):
-                raise ValueError(
-                    f"{name} takes a factory f(n_in, n_out) that returns a torch.nn.Module, so "
-                    "that each fit has a network of its own; got the module "
-                    f"{getattr(self, name)!r}. Give a function that makes it."
-                )
-
-    def _check_same_architecture(self):
-        changed = [
-            name for name in ARCHITECTURE if not _alike(getattr(self, name), self._spec[name])
-        ]
-        if changed:
-            raise ValueError(
-                f"{type(self).__name__} cannot go on training with another {', '.join(changed)}: "
-                "the fitted net does not fit. Set warm_start=False and call fit to start afresh, "
-                "or put back the values of the last fit."
-            )
-
-
-def _alike(one, other):
-    """Whether two values of a parameter mean the same."""
-    if isinstance(one, Part):
-        return type(one) is type(other) and one.get_params() == other.get_params()
-    return one == other

@@ -1,0 +1,99 @@
+"""What a fit asks of its parameters, and what it tells of its result."""
+
+import warnings
+from numbers import Integral
+
+import torch
+
+from ..parts import Part
+from ..posteriors import Posterior
+from ..training import VAENet
+
+ARCHITECTURE = (
+    "n_components",
+    "hidden_layer_sizes",
+    "activation",
+    "encoder",
+    "decoder",
+    "likelihood",
+    "covariance_type",
+)
+
+
+def warn_of_collapse(model):
+    """Say that most components tell nothing of a sample."""
+    d = model.n_components
+    if 2 * model.n_active_components_ < d:
+        warnings.warn(
+            f"Only {model.n_active_components_} of {d} components of {type(model).__name__} "
+            "are active: the others tell nothing of a sample. Ask for fewer components, train "
+            "longer, or give an objective with a lower beta, a kl_warmup or free_bits, such as "
+            "objective=ELBO(kl_warmup=50); kl_per_component_ says what each of them tells.",
+            UserWarning,
+            stacklevel=4,
+        )
+
+
+def warn_of_no_upper_bound(model):
+    """Say that the score of a fitted model means nothing for other data."""
+    if model.net_.module_.likelihood.has_no_upper_bound():
+        warnings.warn(
+            f"The likelihood of these data has no upper bound: {model.n_components} components "
+            f"of {type(model).__name__} rebuild them but for rounding, and the learned noise "
+            "variance is next to nothing. The score tells nothing of other data. Ask for "
+            "fewer components, give more rows, leave out columns that follow from others, or "
+            "fix noise_variance.",
+            UserWarning,
+            stacklevel=4,
+        )
+
+
+def check_parameters(model):
+    """What `_parameter_constraints` cannot say."""
+    sizes = model.hidden_layer_sizes
+    if not all(isinstance(size, Integral) and size >= 1 for size in sizes):
+        raise ValueError(
+            "hidden_layer_sizes takes positive integers, one per hidden layer, or (); got "
+            f"{sizes!r}."
+        )
+    for name in ("likelihood", "objective"):
+        part = getattr(model, name)
+        try:
+            if isinstance(part, Part):
+                part.check()
+        except ValueError as error:
+            raise ValueError(f"{name}: {error}") from None
+    posterior = model.covariance_type
+    if isinstance(posterior, type) and not issubclass(posterior, Posterior):
+        raise ValueError(
+            "covariance_type takes a name or a subclass of sklearn_vae.posteriors.Posterior; "
+            f"got {posterior!r}."
+        )
+    if model.net_class is not None and not issubclass(model.net_class, VAENet):
+        raise ValueError(
+            f"net_class takes a subclass of sklearn_vae.training.VAENet; got {model.net_class!r}."
+        )
+    for name in ("encoder", "decoder"):
+        if isinstance(getattr(model, name), torch.nn.Module):
+            raise ValueError(
+                f"{name} takes a factory f(n_in, n_out) that returns a torch.nn.Module, so "
+                "that each fit has a network of its own; got the module "
+                f"{getattr(model, name)!r}. Give a function that makes it."
+            )
+
+
+def check_same_architecture(model):
+    changed = [name for name in ARCHITECTURE if not _alike(getattr(model, name), model._spec[name])]
+    if changed:
+        raise ValueError(
+            f"{type(model).__name__} cannot go on training with another {', '.join(changed)}: "
+            "the fitted net does not fit. Set warm_start=False and call fit to start afresh, "
+            "or put back the values of the last fit."
+        )
+
+
+def _alike(one, other):
+    """Whether two values of a parameter mean the same."""
+    if isinstance(one, Part):
+        return type(one) is type(other) and one.get_params() == other.get_params()
+    return one == other
