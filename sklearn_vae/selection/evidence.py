@@ -1,5 +1,6 @@
 """What is known of a net when its training ends, for a likelihood to calibrate itself."""
 
+from contextlib import AbstractContextManager
 from typing import NamedTuple
 
 import torch
@@ -54,7 +55,7 @@ class Evidence(NamedTuple):
         """Whether the networks are linear maps."""
         return self.net.module_.is_linear
 
-    def watched(self):
+    def watched(self) -> AbstractContextManager:
         """A context in which the net has weights that were not trained on the held-out rows."""
         return self.net.holding(self.weights)
 
@@ -84,6 +85,6 @@ class Evidence(NamedTuple):
 
 
 @torch.no_grad()
-def _rebuilt(module, x):
+def _rebuilt(module: VAE, x: Tensor) -> Rebuilt:
     z = module.encode(x).mean
     return Rebuilt(x, module.decode(z).mean, z)

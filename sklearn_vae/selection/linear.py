@@ -44,14 +44,17 @@ What is left on the diagonal, A, is the dispersion of the negative binomial.
 """
 
 import inspect
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from scipy.linalg import eigh
 from sklearn.decomposition import PCA, FactorAnalysis
+from torch import Tensor
 
 from ..likelihoods import SMALLEST_NOISE
+from ..module import VAE
 from .moments import Moments
 
 SHARPNESS = 1e-3
@@ -84,7 +87,7 @@ class LinearModel(NamedTuple):
     dispersion: np.ndarray | None = None
 
 
-def plainly_fitted(model, X):
+def plainly_fitted(model, X: np.ndarray):
     """`model` fitted to X by its plain `fit`.
 
     Loggers that wrap the public one would count it as the user's own.
@@ -92,12 +95,12 @@ def plainly_fitted(model, X):
     return inspect.unwrap(type(model).fit)(model, X)
 
 
-def probabilistic_pca(X, n_components, seed, noise_variance=None):
+def probabilistic_pca(X: np.ndarray, n_components: int, seed: int, _=None) -> LinearModel:
     """Maximum likelihood for one noise variance: W = U (Lambda - sigma^2)^1/2."""
     return _of_pca(plainly_fitted(PCA(n_components, random_state=seed), X), sharpness=1)
 
 
-def _of_pca(pca, sharpness):
+def _of_pca(pca: PCA, sharpness: float) -> LinearModel:
     d, D = pca.components_.shape
     noise = EXACT * pca.explained_variance_[-1] if d == D else sharpness * pca.noise_variance_
     noise = max(noise, SMALLEST_NOISE)
@@ -105,7 +108,7 @@ def _of_pca(pca, sharpness):
     return LinearModel(pca.components_.T * signal, pca.mean_, np.full(D, noise))
 
 
-def factor_analysis(X, n_components, seed, noise_variance=None):
+def factor_analysis(X: np.ndarray, n_components: int, seed: int, _=None) -> LinearModel:
     """Maximum likelihood for one noise variance per feature."""
     if n_components == X.shape[1]:
         return probabilistic_pca(X, n_components, seed)
@@ -113,7 +116,9 @@ def factor_analysis(X, n_components, seed, noise_variance=None):
     return LinearModel(fa.components_.T, fa.mean_, np.maximum(fa.noise_variance_, SMALLEST_NOISE))
 
 
-def known_noise(X, n_components, seed, noise_variance):
+def known_noise(
+    X: np.ndarray, n_components: int, seed: int, noise_variance: np.ndarray
+) -> LinearModel:
     """Maximum likelihood for given noise variances: pPCA of X / sigma with noise 1."""
     sigma = np.sqrt(noise_variance)
     pca = plainly_fitted(PCA(n_components, random_state=seed), X / sigma)
@@ -123,7 +128,13 @@ def known_noise(X, n_components, seed, noise_variance):
     )
 
 
-def linear_model(name, X, n_components, seed, noise_variance=None):
+def linear_model(
+    name: str,
+    X: np.ndarray | Moments,
+    n_components: int,
+    seed: int,
+    noise_variance: np.ndarray | None = None,
+) -> LinearModel:
     """The maximum-likelihood linear model of X.
 
     Parameters
@@ -145,7 +156,7 @@ def linear_model(name, X, n_components, seed, noise_variance=None):
     return LINEAR_MODELS[name](X, n_components, seed, noise_variance)
 
 
-def _gaussian(solve):
+def _gaussian(solve: Callable) -> Callable:
     """A linear model of rows, or of rows alike where only their moments are known."""
 
     def model(X, n_components, seed, noise_variance=None):
@@ -159,7 +170,7 @@ def _gaussian(solve):
     return model
 
 
-def sharp_model(X, n_components, seed):
+def sharp_model(X: np.ndarray | Moments, n_components: int, seed: int) -> LinearModel:
     """PCA's directions with a thousandth of its noise.
 
     Parameters and result are as for `linear_model`.
@@ -171,7 +182,9 @@ def sharp_model(X, n_components, seed):
     return _gaussian(solve)(X, n_components, seed)
 
 
-def projection(X, n_components, noise_variance, seed):
+def projection(
+    X: np.ndarray, n_components: int, noise_variance: np.ndarray, seed: int
+) -> LinearModel:
     """PCA's projection: the linear model of next to no noise.
 
     Errors are weighed by fixed noise variances. Parameters and result as for `linear_model`; the
@@ -183,13 +196,13 @@ def projection(X, n_components, noise_variance, seed):
     return LinearModel(sigma[:, None] * W, sigma * b, noise_variance * psi)
 
 
-def mean_model(X, n_components, seed=None, noise_variance=None):
+def mean_model(X: np.ndarray | Moments, n_components: int, *_) -> LinearModel:
     """No more than the mean of each feature: loadings of 0."""
     mean = X.mean if isinstance(X, Moments) else X.mean(axis=0)
     return _padded(LinearModel(np.zeros((len(mean), 0)), mean, np.ones(len(mean))), n_components)
 
 
-def count_model(moments, n_components, seed=None, noise_variance=None):
+def count_model(moments: np.ndarray | Moments, n_components: int, *_) -> LinearModel:
     """The linear model of the logarithms of the means of counts.
 
     Parameters
@@ -225,7 +238,7 @@ def count_model(moments, n_components, seed=None, noise_variance=None):
     return _padded(model, n_components)
 
 
-def principal_factors(correlation, n_factors, of_noise):
+def principal_factors(correlation: np.ndarray, n_factors: int, of_noise: float) -> np.ndarray:
     """Loadings L (D, n_factors) that rebuild a matrix (D, D) by L L^T but for its diagonal.
 
     Principal axes with communalities found in turn (Harman 1976, chapter 8). There are no more of
@@ -248,13 +261,13 @@ def principal_factors(correlation, n_factors, of_noise):
     return loadings
 
 
-def _rank(X, n_components):
+def _rank(X: np.ndarray, n_components: int) -> int:
     """How many loadings the data can carry."""
     n, D = X.shape
     return min(n_components, D, n - 1) if np.ptp(X, axis=0).any() else 0
 
 
-def _padded(model, n_components):
+def _padded(model: LinearModel, n_components: int) -> LinearModel:
     padding = np.zeros((len(model.mean), n_components - model.loadings.shape[1]))
     return model._replace(loadings=np.hstack([model.loadings, padding]))
 
@@ -268,7 +281,7 @@ LINEAR_MODELS = {
 }
 
 
-def start_at(module, model):
+def start_at(module: VAE, model: LinearModel) -> None:
     """Make `module`, of two networks with a linear path, the linear model.
 
     Parameters
@@ -293,7 +306,7 @@ def start_at(module, model):
 
 
 @torch.no_grad()
-def raise_noise_to(module, judge, x):
+def raise_noise_to(module: VAE, judge: VAE, x: Tensor) -> None:
     """Raise a learned noise to the mean squared errors of `judge` over x where they are larger.
 
     x is of shape (n, n_features). As `release_noise`, for the start of a stream, where few rows may
@@ -309,7 +322,7 @@ def raise_noise_to(module, judge, x):
 
 
 @torch.no_grad()
-def release_noise(module, judge, x):
+def release_noise(module: VAE, judge: VAE, x: Tensor) -> None:
     """Give the noise its maximum-likelihood value on x (n, n_features).
 
     The posterior variance gets a like share. The errors are those of `judge`, which is the module
@@ -322,10 +335,10 @@ def release_noise(module, judge, x):
     _widen_posterior(module, torch.log(noise.variance.mean() / before))
 
 
-def _widen_posterior(module, by):
+def _widen_posterior(module: VAE, by: Tensor) -> None:
     """Add to all log-variances that the encoder gives."""
     module.encoder.linear.bias[module.posterior.log_variances(module.n_components)] += by
 
 
-def _float32(array):
+def _float32(array: np.ndarray) -> Tensor:
     return torch.as_tensor(array, dtype=torch.float32)

@@ -38,14 +38,14 @@ class Moments(NamedTuple):
     highest: np.ndarray
 
     @classmethod
-    def of(cls, X):
+    def of(cls, X: np.ndarray) -> "Moments":
         """Those of the rows of X (n, n_features)."""
         X, D = np.asarray(X, dtype=np.float64), X.shape[1]
         covariance = np.cov(X, rowvar=False, bias=True).reshape(D, D)
         mean_log = np.log1p(np.maximum(X, 0)).mean(axis=0)
         return cls(len(X), X.mean(axis=0), covariance, mean_log, X.min(axis=0), X.max(axis=0))
 
-    def with_rows(self, X):
+    def with_rows(self, X: np.ndarray) -> "Moments":
         """Those of the rows so far and of X (n, n_features)."""
         new = Moments.of(X)
         n, v = self.n + new.n, new.mean - self.mean
@@ -61,7 +61,7 @@ class Moments(NamedTuple):
             np.maximum(self.highest, new.highest),
         )
 
-    def scaled(self, mean, scale):
+    def scaled(self, mean: np.ndarray, scale: np.ndarray) -> "Moments":
         """Those of (x - mean) / scale, without features of scale 0."""
         varies = scale > 0
         mean, scale = mean[varies], scale[varies]
@@ -76,7 +76,7 @@ class Moments(NamedTuple):
             highest,
         )
 
-    def rows_alike(self):
+    def rows_alike(self) -> np.ndarray:
         """Rows of this mean and covariance, (2 n_features, n_features).
 
         Any linear model is found from them alike. They stand on the axes of the covariance, two on

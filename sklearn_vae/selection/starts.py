@@ -1,8 +1,12 @@
 """Where training may start: which starts there are follows from the likelihood and the networks."""
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
+from torch import Tensor
 
+from ..module import VAE
 from ..training import thinned
 from .evidence import JUDGED
 from .linear import linear_model, projection, release_noise, sharp_model, start_at
@@ -12,7 +16,9 @@ SAMPLED = 100_000  # rows at most, from which a linear model is found
 IN_DOUBLE = 2**22  # numbers at most, for which that is done in float64
 
 
-def starting_points(module, seed, init="auto", only_rebuilds=False):
+def starting_points(
+    module: VAE, seed: int, init: str = "auto", only_rebuilds: bool = False
+) -> list[Callable]:
     """Functions that take a fresh net to where its training may start.
 
     They are called as ``f(net, x, x_valid, train, origin)``.
@@ -73,7 +79,7 @@ def starting_points(module, seed, init="auto", only_rebuilds=False):
     return [linear, sharp] if may_bend and d < likelihood.n_features else [linear]
 
 
-def _sample(x):
+def _sample(x: Tensor | Moments) -> np.ndarray | Moments:
     """Some of the rows x as an array, or their moments."""
     if isinstance(x, Moments):
         return x

@@ -13,7 +13,7 @@ _FIRST_PROCESS = os.getpid()
 _this_thread = threading.local()
 
 
-def one_thread_after_fork():
+def one_thread_after_fork() -> None:
     """In a process forked from the one that loaded this: let torch compute in one thread.
 
     A fork copies a process without its threads, and torch would wait for them for good.
@@ -25,7 +25,7 @@ def one_thread_after_fork():
         torch.set_num_threads(1)
 
 
-def available_devices():
+def available_devices() -> list[str]:
     """Names of the devices that this machine has, best first."""
     names = [f"cuda:{i}" for i in range(torch.cuda.device_count())]
     if hasattr(torch, "xpu"):
@@ -35,7 +35,7 @@ def available_devices():
     return [*names, "cpu"]
 
 
-def resolve_device(name):
+def resolve_device(name: str) -> torch.device:
     """Turn a device's name into a `torch.device` that is there.
 
     Parameters
@@ -73,7 +73,7 @@ class SeededInit(TorchDispatchMode):
     generator : torch.Generator
     """
 
-    def __init__(self, generator):
+    def __init__(self, generator: torch.Generator):
         super().__init__()
         self.generator = generator
 
@@ -95,5 +95,5 @@ class SeededInit(TorchDispatchMode):
         return func(*args, **kwargs)
 
     @staticmethod
-    def _takes_generator(func):
+    def _takes_generator(func) -> bool:
         return any(argument.name == "generator" for argument in func._schema.arguments)

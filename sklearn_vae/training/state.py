@@ -6,9 +6,11 @@ What is pickled holds arrays, numbers and strings, and runs no code.
 import io
 import pickle
 import sys
+from collections.abc import Iterable
 
 import numpy as np
 import torch
+from skorch import NeuralNet
 
 STATE_FORMAT = 2
 NOT_LEARNED = "batches", "dur"  # of an epoch's history: the second would tell equal fits apart
@@ -32,11 +34,11 @@ def _tensors(value):
     )
 
 
-def _without(epoch, keys):
+def _without(epoch: dict, keys: tuple) -> dict:
     return {key: value for key, value in epoch.items() if key not in keys}
 
 
-def net_state(net):
+def net_state(net: NeuralNet) -> dict:
     """What a net has learned, as arrays, numbers and strings.
 
     Returns
@@ -53,7 +55,7 @@ def net_state(net):
     }
 
 
-def load_net_state(net, state):
+def load_net_state(net: NeuralNet, state: dict) -> None:
     """Give an initialised net of the same architecture what `net_state` took from another.
 
     The optimizer's moments are taken over, its settings (learning rate ...) stay the net's own.
@@ -89,14 +91,14 @@ def load_net_state(net, state):
     net.optimizer_.load_state_dict({**own, "state": _tensors(state["optimizer"])})
 
 
-def load_history(net, state):
+def load_history(net: NeuralNet, state: dict) -> None:
     """Give a net the history that `net_state` took from another."""
     for epoch in state["history"]:
         net.history.new_epoch()
         net.history[-1].update(epoch)
 
 
-def carries_functions():
+def carries_functions() -> bool:
     """Whether the caller was called to be copied, or by a pickler that carries lambdas.
 
     An object is not told by what it is pickled. The stack shows it.
@@ -121,7 +123,7 @@ class _Probe(pickle.Pickler):
         return 0 if obj is self.model else None
 
 
-def check_picklable(model, parameters):
+def check_picklable(model: object, parameters: Iterable) -> None:
     """Refuse parameters that `pickle` cannot carry.
 
     Parameters
