@@ -88,10 +88,13 @@ def test_every_import_goes_down(room):
 
 
 def test_no_other_room_knows_a_likelihood_by_name():
-    """It asks the hooks of the base class, never for a class or a flag of a family."""
+    """It asks the hooks of the base class, never for a class or a flag of a family.
+
+    But for the one place that knows which steps are written out.
+    """
     families = {cls.__name__ for cls in LIKELIHOODS.values()}
     for path in PACKAGE.rglob("*.py"):
-        if path.parent.name != "likelihoods":
+        if path.parent.name != "likelihoods" and path.name != "step.py":
             code = ast.parse(path.read_text())
             names = {node.id for node in ast.walk(code) if isinstance(node, ast.Name)}
             names |= {node.attr for node in ast.walk(code) if isinstance(node, ast.Attribute)}

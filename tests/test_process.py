@@ -454,3 +454,69 @@ def test_unknown_arguments_are_refused_without_naming_inner_classes(fitted):
 def vars_of_mixins(estimator):
     mixins = [cls for cls in type(estimator).__mro__ if cls.__name__ in ("Fitting", "Evaluation")]
     return {name for mixin in mixins for name in vars(mixin) if not name.startswith("_")}
+
+
+# --- threads --------------------------------------------------------------------------------------
+
+
+class Fails(Callback):
+    def on_epoch_end(self, net, **kwargs):
+        raise RuntimeError("on purpose")
+
+
+class Notes(Callback):
+    """How many threads there are in training."""
+
+    def __init__(self, seen):
+        self.seen = seen
+
+    def on_epoch_end(self, net, **kwargs):
+        self.seen.append(torch.get_num_threads())
+
+
+@pytest.fixture
+def three_threads():
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    yield
+    torch.set_num_threads(before)
+
+
+def in_a_new_thread(function):
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(function).result()
+
+
+def test_a_fit_trains_in_one_thread_and_leaves_the_number_as_it_was(Estimator, three_threads):
+    seen = []
+    estimator = quick(Estimator, net_params={"callbacks": [Notes(seen)]}).fit(X_IRIS)
+    assert set(seen) == {1}
+    assert torch.get_num_threads() == in_a_new_thread(torch.get_num_threads) == 3
+    estimator.partial_fit(X_IRIS)
+    assert torch.get_num_threads() == in_a_new_thread(torch.get_num_threads) == 3
+
+
+def test_a_fit_that_fails_leaves_it_as_well(Estimator, three_threads):
+    with pytest.raises(RuntimeError, match="on purpose"):
+        quick(Estimator, net_params={"callbacks": [Fails()]}).fit(X_IRIS)
+    assert torch.get_num_threads() == in_a_new_thread(torch.get_num_threads) == 3
+
+
+def test_a_user_may_ask_for_more(Estimator, three_threads):
+    seen = []
+    quick(Estimator, net_params={"n_threads": 2, "callbacks": [Notes(seen)]}).fit(X_IRIS)
+    assert set(seen) == {2}
+
+
+def test_eight_fits_at_once_leave_it_as_well(Estimator, three_threads):
+    """In threads of their own, born while others train."""
+    seen = []
+
+    def fit(seed):
+        quick(Estimator, random_state=seed, net_params={"callbacks": [Notes(seen)]}).fit(X_IRIS)
+        return torch.get_num_threads()
+
+    with ThreadPoolExecutor(8) as pool:
+        assert set(pool.map(fit, range(16))) == {3}
+    assert set(seen) == {1}
+    assert torch.get_num_threads() == in_a_new_thread(torch.get_num_threads) == 3

@@ -114,6 +114,11 @@ class Noise(nn.Module):
         """Whether training has brought a learned sigma^2 down to next to nothing."""
         return self.is_learned and bool(self.variance.min() < 10 * SMALLEST_NOISE)
 
+    @property
+    def is_constant(self) -> bool:
+        """Whether sigma^2(z) is sigma^2 everywhere."""
+        return not self.growth and self.reach == math.inf
+
     def log_growth(self, z: Tensor) -> Tensor:
         """Log sigma^2(z) - log sigma^2 at z (..., d), of shape (..., 1)."""
         distance = log_distance(z)
@@ -125,9 +130,7 @@ class Noise(nn.Module):
     def log_variance_at(self, z: Tensor | None) -> Tensor:
         """Log sigma^2(z), of a shape that broadcasts to (..., n_features)."""
         log_variance = bounded(self.log_variance)
-        if self.growth or self.reach < math.inf:
-            log_variance = log_variance + self.log_growth(z)
-        return log_variance
+        return log_variance if self.is_constant else log_variance + self.log_growth(z)
 
     # --- when training ends -----------------------------------------------------------------------
 

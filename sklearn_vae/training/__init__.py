@@ -13,6 +13,7 @@ caller and gone after training; the process's own streams are neither read nor m
 * `callbacks.py`: `KeepBest` stops training when the validation loss no longer falls, and restores
   the best weights; `KLWarmUp`.
 * `graph.py`: a step recorded as a CUDA graph, where nothing forbids it.
+* `step.py`: a step with its gradients written out, for the common networks on a CPU.
 * `devices.py`: devices by name, `SeededInit`, and what to do after a fork.
 * `state.py`: `net_state` and `load_net_state` turn what a net has learned into arrays and numbers,
   and back; `check_picklable` says which parameter cannot be pickled.

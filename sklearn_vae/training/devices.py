@@ -1,16 +1,19 @@
 """Where tensors live and what they are drawn from.
 
-Devices by name, initialisation by an explicit generator.
+Devices by name, threads for a while, initialisation by an explicit generator.
 """
 
 import os
 import threading
+from collections.abc import Callable
+from contextlib import contextmanager
 
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 _FIRST_PROCESS = os.getpid()
 _this_thread = threading.local()
+_one_at_a_time = threading.Lock()
 
 
 def one_thread_after_fork() -> None:
@@ -23,6 +26,44 @@ def one_thread_after_fork() -> None:
     if pid != _FIRST_PROCESS and getattr(_this_thread, "pid", None) != pid:
         _this_thread.pid = pid
         torch.set_num_threads(1)
+
+
+@contextmanager
+def threads(n: int):
+    """Within this context torch computes with n threads, in the calling thread alone.
+
+    Afterwards there are as many as before. Other threads of Python keep the number that they have,
+    and those born meanwhile get the number that they would have got.
+    """
+    before = torch.get_num_threads()
+    _set_threads_here(n)
+    try:
+        yield
+    finally:
+        _set_threads_here(before)
+
+
+def _set_threads_here(n: int) -> None:
+    """Set the number of threads in this thread only.
+
+    `torch.set_num_threads` sets that of the calling thread, and what threads born later begin with.
+    The second is put back by a thread that was just born.
+    """
+    if n == torch.get_num_threads():
+        return
+    with _one_at_a_time:
+        usual = _in_a_new_thread(torch.get_num_threads)
+        torch.set_num_threads(n)
+        _in_a_new_thread(lambda: torch.set_num_threads(usual))
+
+
+def _in_a_new_thread(function: Callable):
+    """What a function returns there."""
+    result = []
+    thread = threading.Thread(target=lambda: result.append(function()))
+    thread.start()
+    thread.join()
+    return result[0]
 
 
 def available_devices() -> list[str]:

@@ -21,6 +21,8 @@ from ..objectives import ELBO, IWAE
 
 DEVICES = ("cuda",)
 STEP = "infer", "run_module", "get_loss", "train_step", "train_step_single", "on_grad_computed"
+MODULE_HOOKS = "_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks"
+TENSOR_HOOKS = "_backward_hooks", "_post_accumulate_grad_hooks"
 ONE_AT_A_TIME = threading.Lock()  # a process can record no more
 
 
@@ -36,19 +38,34 @@ def record(step, device):
 
 
 def may_record(net):
-    """Whether nothing in a net's steps changes but rows and deviates: who wrote them is known."""
+    """Whether nothing in a net's steps changes but rows and deviates."""
     return (
         torch.device(net.device).type in DEVICES
-        and type(net.criterion_) in (ELBO, IWAE)
+        and is_known(net)
+        and all(group.get("capturable") for group in net.optimizer_.param_groups)
+    )
+
+
+def is_known(net):
+    """Whether who wrote a net's steps is known: nobody else takes part in them."""
+    return (
+        type(net.criterion_) in (ELBO, IWAE)
         and all(
-            _is_from(type(module), "torch.nn.", "sklearn_vae.") for module in net.module_.modules()
+            _is_from(type(module), "torch.nn.", "sklearn_vae.") and not _is_hooked(module)
+            for module in net.module_.modules()
         )
         and all(_is_from(getattr(type(net), name), "skorch.net", "sklearn_vae.") for name in STEP)
-        and all(group.get("capturable") for group in net.optimizer_.param_groups)
         and all(
             type(callback).on_grad_computed is Callback.on_grad_computed
             for _, callback in net.callbacks_
         )
+    )
+
+
+def _is_hooked(module):
+    parameters = [p for p in module._parameters.values() if p is not None]
+    return any(getattr(module, name) for name in MODULE_HOOKS) or any(
+        getattr(p, name) for p in parameters for name in TENSOR_HOOKS
     )
 
 

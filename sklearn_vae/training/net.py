@@ -20,6 +20,7 @@ from ..objectives import fixed_deviates
 from .batches import Rows, ScoredRows, TensorBatches, thinned
 from .callbacks import KeepBest, KLWarmUp, StopTraining
 from .graph import RecordedStep, may_record, settings
+from .step import step_for
 
 VALID_BATCH = 4096
 FIXED_DRAWS = 16
@@ -206,7 +207,7 @@ class VAENet(NeuralNet):
             ).item()
         else:
             if training:
-                step_fn = self._recorded_or(step_fn, iterator)
+                step_fn = self._cheapest(step_fn, iterator)
             loss = self.mean_loss(iterator, step_fn, training, **fit_params)
             self.history.new_batch()  # skorch's Checkpoint looks at the last one
         if not math.isfinite(loss):
@@ -222,6 +223,11 @@ class VAENet(NeuralNet):
         self.history.record(
             prefix + "_loss_best", loss < lowest
         )  # what skorch's Checkpoint looks at
+
+    def _cheapest(self, step_fn, iterator):
+        """The step as a CUDA graph, or with its gradients written out, or as it is."""
+        recorded = self._recorded_or(step_fn, iterator)
+        return step_for(self, step_fn) if recorded is step_fn else recorded
 
     def _recorded_or(self, step_fn, iterator):
         """The step as a CUDA graph, or as it is.

@@ -1,0 +1,48 @@
+"""AdamW as the fused kernel of torch, at less than half the cost of `torch.optim.AdamW.step`.
+
+On small tensors, most of ``optimizer.step()`` is to look for its tensors and to sort them by device
+and dtype. Here they are looked for once. They stay those of the optimizer: its state, its learning
+rate and its other settings are read and written as by its own step.
+"""
+
+import torch
+
+HOOKS = "_optimizer_step_pre_hooks", "_optimizer_step_post_hooks"
+
+
+def adamw(optimizer):
+    """What to call in the place of ``optimizer.step``, for the tensors that it has now.
+
+    Where anything is out of the ordinary it is ``optimizer.step`` itself.
+    """
+    group, *others = optimizer.param_groups
+    hooked = any(getattr(optimizer, name) for name in HOOKS)
+    hooked = hooked or "step" in vars(optimizer)  # as where a schedule counts its calls
+    other = group["amsgrad"] or group["capturable"] or not group["fused"]
+    if others or hooked or other:
+        return optimizer.step
+    params = [p for p in group["params"] if p.grad is not None]
+    states = [_state(optimizer, p) for p in params]
+    counts = torch.stack([state["step"] for state in states])
+    for state, count in zip(states, counts.unbind(), strict=True):
+        state["step"] = count  # so that one addition counts for all
+    lists = ([state[name] for state in states] for name in ("exp_avg", "exp_avg_sq", "step"))
+    means, squares, steps = lists
+    tensors = [p.detach() for p in params], [p.grad for p in params], means, squares, [], steps
+
+    def step():
+        counts.add_(1)
+        options = {name: group[name] for name in ("lr", "weight_decay", "eps", "maximize")}
+        beta1, beta2 = group["betas"]
+        torch._fused_adamw_(*tensors, beta1=beta1, beta2=beta2, amsgrad=False, **options)
+
+    return step
+
+
+def _state(optimizer, p):
+    """The state of a parameter, made as the optimizer does before its first step."""
+    state = optimizer.state[p]
+    if not state:
+        state["step"] = torch.zeros((), dtype=torch.float32)
+        state["exp_avg"], state["exp_avg_sq"] = torch.zeros_like(p), torch.zeros_like(p)
+    return state

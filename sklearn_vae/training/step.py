@@ -1,0 +1,200 @@
+r"""A training step with its gradients written out, for the networks that the estimators build.
+
+On small tensors, most of a step is autograd's bookkeeping. Below, a prime marks the derivative by a
+quantity of loss = 1/n sum_i (w KL_i - log p(x_i | z_i)), for n rows and the weight w of the KL.
+
+**Networks.** With h_0 = x, h_k = act(a_k), a_k = W_k h_{k-1} + b_k, y = A x + c + V h_K, and with
+rows in matrices,
+
+    A' = y'^T x         c' = sum of rows of y'         V' = y'^T h_K        h_K' = y' V
+    a_k' = h_k' act'    W_k' = a_k'^T h_{k-1}          b_k' = sum of rows of a_k'
+    h_{k-1}' = a_k' W_k                                x' = y' A + h_0'
+
+**Gaussian.** log sigma^2 = t = 30 tanh(r / 30), S_j is the mean over rows of (y - x)_j^2, and
+
+    y' = (y - x) / (n sigma^2)      t' = 1/2 (1 - S / sigma^2)      r' = t' (1 - tanh^2)
+
+with the sum of t' over features that share their noise. **Bernoulli.** y' = (logistic(y) - x) / n.
+
+**Posteriors.** With z = mu + sigma u and l = log sigma^2,
+
+    mu' = z' + w/n mu      l' = 1/2 (z' sigma u + w/n (sigma^2 - 1))
+
+with the sum of l' over components that share their variance, times the slope of
+`log_variance_from`. With u = eps, `Full` adds L_ij eps_j to z_i: L_ij' = z'_i eps_j + w/n L_ij. An
+autoregression has u = C(rho) eps, rho = tanh r, c^2 = 1 - rho^2. Since u_j = rho u_{j-1} + c eps_j,
+drho/dr = c^2 and dc/dr = -rho c, the derivative of u by r is C(rho) v, where v_1 = 0 and
+v_j = c u_{j-1} - rho eps_j; and r' = sum_j z'_j sigma_j (C(rho) v)_j + w/n (d - 1) rho.
+"""
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import linear, silu, softplus
+
+from ..likelihoods import Bernoulli, Gaussian
+from ..likelihoods.base import LOG_LIMIT
+from ..module import VAE
+from ..networks import MLP
+from ..objectives import ELBO
+from ..posteriors import NARROWEST, POSTERIORS, WIDEST, Full, Posterior, ScaledAR1
+from .adamw import adamw
+from .graph import is_known
+
+aten = torch.ops.aten
+# An activation, a gradient times its derivative, and whether that is a function of its output.
+ACTIVATIONS = {
+    nn.ReLU: (torch.relu, lambda grad, h: aten.threshold_backward.default(grad, h, 0), True),
+    nn.Sigmoid: (torch.sigmoid, aten.sigmoid_backward.default, True),
+    nn.SiLU: (silu, aten.silu_backward.default, False),
+    nn.Tanh: (torch.tanh, aten.tanh_backward.default, True),
+}
+
+
+class Layer:
+    """A linear layer; gradients are written where its parameters keep them."""
+
+    def __init__(self, layer: nn.Linear):
+        self.weight, self.weight_grad = layer.weight, layer.weight.grad
+        self.bias, self.bias_grad = layer.bias, getattr(layer.bias, "grad", None)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return linear(x, self.weight, self.bias)
+
+    def backward(self, x: Tensor, grad: Tensor) -> None:
+        torch.mm(grad.t(), x, out=self.weight_grad)
+        if self.bias is not None:
+            torch.sum(grad, 0, out=self.bias_grad)
+
+
+class Network:
+    """An `MLP`."""
+
+    def __init__(self, mlp: MLP):
+        net = list(mlp.net or ())
+        self.linear, self.layers = Layer(mlp.linear), [Layer(layer) for layer in net[::2]]
+        self.activations = [ACTIVATIONS[type(layer)] for layer in net[1::2]]
+
+    def __call__(self, x: Tensor) -> Tensor:
+        y, self.seen, self.kept = self.linear(x), [x], []
+        for layer, (activate, _, of_output) in zip(self.layers, self.activations, strict=False):
+            a = layer(self.seen[-1])
+            self.seen.append(activate(a))
+            self.kept.append(self.seen[-1] if of_output else a)
+        return y.addmm_(self.seen[-1], self.layers[-1].weight.t()) if self.layers else y
+
+    def backward(self, grad: Tensor, to_input: bool = True) -> Tensor | None:
+        self.linear.backward(self.seen[0], grad)
+        x_grad = torch.mm(grad, self.linear.weight) if to_input else None
+        for k in reversed(range(len(self.layers))):
+            self.layers[k].backward(self.seen[k], grad)
+            if k:
+                above, (_, differentiate, _) = self.layers[k].weight, self.activations[k - 1]
+                grad = differentiate(torch.mm(grad, above), self.kept[k - 1])
+        return x_grad.addmm_(grad, self.layers[0].weight) if to_input and self.layers else x_grad
+
+
+def gaussian(likelihood: Gaussian, mean: Tensor, x: Tensor) -> tuple[float, Tensor]:
+    """The mean of -log p(x | z) over rows, and its gradient."""
+    (n, D), noise = x.shape, likelihood.noise.log_variance
+    away, shared = mean.sub_(x), not noise.ndim
+    if shared:  # one number: its arithmetic is Python's
+        flat = away.view(-1)
+        of, number, squares = math, noise.item(), torch.dot(flat, flat).item() / (n * D)
+    else:
+        of, number, squares = torch, noise.detach(), (away * away).mean(0)
+    tanh = of.tanh(number / LOG_LIMIT)
+    precision = of.exp(-LOG_LIMIT * tanh)
+    deviance = squares * precision
+    nats = 0.5 * (deviance + LOG_LIMIT * tanh + math.log(2 * math.pi))
+    if noise.grad is not None:
+        slope = 0.5 * (1 - deviance) * (1 - tanh * tanh)
+        noise.grad[...] = D * slope if shared else slope
+    return D * nats if shared else nats.sum().item(), away.mul_(precision / n)
+
+
+def bernoulli(likelihood: Bernoulli, logits: Tensor, x: Tensor) -> tuple[float, Tensor]:
+    """The same, with log(1 + exp(y)) - y x for the logit y; beyond 50, log(1 + exp(y)) is y."""
+    loss = torch.addcmul(softplus(logits, threshold=50), logits, x, value=-1).sum().item()
+    return loss / len(x), logits.sigmoid_().sub_(x).mul_(1 / len(x))
+
+
+LOSSES = {Gaussian: gaussian, Bernoulli: bernoulli}
+
+
+def to_numbers(q: Posterior, numbers: Tensor, eps: Tensor, noise: Tensor, z_grad: Tensor, weight):
+    """The gradient of the encoder's numbers, for ``z = q.mean + noise``."""
+    d = eps.shape[1]
+    own = q.scale * eps if isinstance(q, Full) else noise
+    twice = (z_grad * own).add_(q.scale.square(), alpha=weight).sub_(weight)
+    twice, number = twice.sum_to_size(q.scale.shape), numbers[:, q.log_variances(d)]
+    # The slope of celu, times 1/2; that of the clamp is 1 at its bound.
+    half = aten.elu_backward.default(twice, WIDEST, 0.5, 1 / WIDEST, False, -number)
+    half = aten.threshold_backward.default(half, number, NARROWEST - 1e-5)
+    grads = [torch.add(z_grad, q.mean, alpha=weight), half]
+    if isinstance(q, Full):
+        (rows, columns), lower = torch.tril_indices(d, d, offset=-1), numbers[:, 2 * d :]
+        grads.append((z_grad[:, rows] * eps[:, columns]).add_(lower, alpha=weight))
+    elif isinstance(q, ScaledAR1):
+        u = noise / q.scale
+        v = torch.exp(q.log_innovation) * u[:, :-1] - q.rho * eps[:, 1:]
+        slope = q.color(torch.cat([torch.zeros_like(q.rho), v], 1))
+        grads.append((z_grad * slope).sum(1, keepdim=True).add_(q.rho, alpha=weight * (d - 1)))
+    return torch.cat(grads, 1)
+
+
+class WrittenStep:
+    """A training step, for the nets that `step_for` knows."""
+
+    def __init__(self, net):
+        net._set_training(True)
+        self.net, self.module = net, net.module_
+        for p in self.module.parameters():
+            p.grad = torch.empty_like(p) if p.requires_grad else None
+        self.encoder, self.decoder = Network(self.module.encoder), Network(self.module.decoder)
+        self.loss, self.update = LOSSES[type(self.module.likelihood)], adamw(net.optimizer_)
+
+    def gradients(self, x: Tensor, y: Tensor, eps: Tensor, kl_weight: float) -> float:
+        """Write the gradients of all parameters; return the loss."""
+        numbers = self.encoder(x)
+        q = self.module.posterior(numbers, self.module.n_components)
+        noise = q.color(eps)
+        loss, grad = self.loss(self.module.likelihood, self.decoder(q.mean + noise), y)
+        grad = to_numbers(q, numbers, eps, noise, self.decoder.backward(grad), kl_weight / len(x))
+        self.encoder.backward(grad, to_input=False)
+        return loss + kl_weight * q.kl().sum().item() / len(x)
+
+    def __call__(self, batch, **fit_params):
+        """Train on a batch."""
+        (x, y), net, generator = batch, self.net, self.net.noise_generator
+        eps = torch.randn(net.shape_of_deviates(len(x)), generator=generator, dtype=x.dtype)
+        with torch.inference_mode():
+            loss = self.gradients(x, y, eps, net.criterion_.kl_weight)
+        self.update()
+        return {"loss": torch.tensor(loss + net.log_scale, dtype=x.dtype)}
+
+
+def is_perceptron(network: nn.Module) -> bool:
+    """Whether `Network` computes what a network does, and all of it learns."""
+    if type(network) is not MLP or not all(p.requires_grad for p in network.parameters()):
+        return False
+    net = list(network.net or ())
+    linears, others = ({*map(type, part)} for part in ([network.linear, *net[::2]], net[1::2]))
+    return linears == {nn.Linear} and others <= ACTIVATIONS.keys()
+
+
+def step_for(net, step_fn):
+    """A `WrittenStep` where it does what a net's steps do; ``step_fn`` elsewhere."""
+    module, optimizer, objective = net.module_, net.optimizer_, net.criterion_
+    written = (
+        is_known(net)
+        and (str(net.device), net.autocast, objective.n_draws) == ("cpu", None, 1)
+        and (type(module), type(objective), type(optimizer)) == (VAE, ELBO, torch.optim.AdamW)
+        and module.posterior in POSTERIORS.values()
+        and type(module.likelihood) in LOSSES
+        and not objective.free_bits
+        and (module.likelihood.noise is None or module.likelihood.noise.is_constant)
+        and all(map(is_perceptron, (module.encoder, module.decoder)))
+    )
+    return WrittenStep(net) if written else step_fn

@@ -1,0 +1,279 @@
+"""The step with its gradients written out, held to autograd's."""
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+from skorch.callbacks import Callback, GradientNormClipping, LRScheduler
+from torch.nn.functional import softplus
+from torch.optim.lr_scheduler import StepLR
+
+from sklearn_vae import RhoVAETransformer, VAETransformer
+from sklearn_vae._base.net import Spec, build_net
+from sklearn_vae.likelihoods import Gaussian
+from sklearn_vae.networks import ACTIVATIONS
+from sklearn_vae.objectives import ELBO
+from sklearn_vae.posteriors import NARROWEST, POSTERIORS
+from sklearn_vae.training import VAENet, step
+from sklearn_vae.training.step import WrittenStep, adamw, step_for
+
+N, D = 7, 5
+NOISE = {"shared": "shared", "per_feature": "per_feature", "fixed": 0.3}
+LIKELIHOODS = {
+    **{name: {"likelihood": Gaussian(noise, noise_growth=0.0)} for name, noise in NOISE.items()},
+    "bernoulli": {"likelihood": "bernoulli"},
+}
+WRITTEN = [name for name, cls in ACTIVATIONS.items() if cls in step.ACTIVATIONS]
+
+
+def net_of(d=3, n_features=D, **params):
+    params = VAETransformer(d, **{"hidden_layer_sizes": (6, 4), **params}).get_params(deep=False)
+    return build_net(Spec.of(params), np.ones(n_features), torch.device("cpu"), seed=0)
+
+
+def random_batch(net, scale=1.0):
+    """Rows and deviates; the net's parameters are drawn as well, none of them 0."""
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for p in net.module_.double().parameters():
+            p.add_(scale * torch.randn(p.shape, generator=generator, dtype=torch.float64))
+    x = torch.rand(N, net.module__n_features, generator=generator, dtype=torch.float64)
+    eps = torch.randn(N, net.module__n_components, generator=generator, dtype=torch.float64)
+    return x, eps
+
+
+def by_autograd(net, x, eps, y=None):
+    net._set_training(True)
+    loss = net.get_loss(net.run_module(x, eps), x if y is None else y)
+    params = [p for p in net.module_.parameters() if p.requires_grad]
+    return loss, torch.autograd.grad(loss, params)
+
+
+def assert_equal_gradients(net, x, eps, y=None):
+    loss, gradients = by_autograd(net, x, eps, y)
+    assert step_for(net, None) is not None
+    with torch.inference_mode():
+        written = WrittenStep(net).gradients(
+            x, x if y is None else y, eps, net.criterion_.kl_weight
+        )
+    assert written == pytest.approx(loss.item(), rel=1e-12, abs=1e-10)
+    params = [p for p in net.module_.parameters() if p.requires_grad]
+    for p, gradient in zip(params, gradients, strict=True):
+        torch.testing.assert_close(
+            p.grad, gradient, rtol=1e-10, atol=1e-10 * max(1, gradient.abs().max().item())
+        )
+
+
+@pytest.mark.parametrize("likelihood", LIKELIHOODS.values(), ids=LIKELIHOODS.keys())
+@pytest.mark.parametrize("hidden", [(), (6,), (6, 4)], ids=str)
+@pytest.mark.parametrize("activation", WRITTEN)
+@pytest.mark.parametrize("covariance_type", POSTERIORS)
+def test_gradients_are_those_of_autograd(covariance_type, activation, hidden, likelihood):
+    for d, kl_weight in ((1, 1.0), (2, 0.0), (5, 2.5)):
+        net = net_of(
+            d,
+            hidden_layer_sizes=hidden,
+            activation=activation,
+            covariance_type=covariance_type,
+            objective=ELBO(beta=kl_weight),
+            **likelihood,
+        )
+        assert_equal_gradients(net, *random_batch(net))
+        net.criterion_.warmup = 0.3
+        assert_equal_gradients(net, *random_batch(net))
+
+
+@pytest.mark.parametrize("covariance_type", POSTERIORS)
+def test_gradients_at_extreme_numbers(covariance_type):
+    """Log-variances beyond both bounds and at the lower one, correlations near 1, large logits."""
+    for likelihood in LIKELIHOODS.values():
+        net = net_of(4, hidden_layer_sizes=(), covariance_type=covariance_type, **likelihood)
+        x, eps = random_batch(net, scale=5.0)
+        with torch.no_grad():
+            variances = net.module_.posterior.log_variances(4)
+            net.module_.encoder.linear.weight[variances.start] = 0
+            net.module_.encoder.linear.bias[variances] = NARROWEST
+        assert_equal_gradients(net, x, eps)
+        with torch.no_grad():
+            net.module_.encoder.linear.bias[variances] = 10.0
+        assert_equal_gradients(net, x, eps)
+
+
+def test_gradients_with_other_targets_and_a_frozen_noise():
+    net = net_of()
+    x, eps = random_batch(net)
+    assert_equal_gradients(net, x, eps, y=x.flip(0))
+    net.module_.likelihood.requires_grad_(False)
+    assert_equal_gradients(net, x, eps)
+    assert all(p.grad is None for p in net.module_.likelihood.parameters())
+
+
+@pytest.mark.parametrize("size", [1, 4, 9])
+def test_a_step_is_the_ordinary_step(size):
+    """From the same deviates, whatever the size of the batch; and so is the optimizer's state."""
+    x = torch.rand(size, D, generator=torch.Generator().manual_seed(1))
+    nets = [net_of(alpha=0.1) for _ in range(2)]
+    for net in nets:
+        net._noise = {True: torch.Generator().manual_seed(2)}
+        net._mode = None
+        net._set_training(True)
+    for lr in (1e-2, 1e-2, 3e-3):
+        for net in nets:
+            net.optimizer_.param_groups[0]["lr"] = lr
+        steps = nets[0].train_step, step_for(nets[1], None)
+        losses = [take((x, x))["loss"] for take in steps]
+        torch.testing.assert_close(losses[1], losses[0].detach())
+        assert losses[1].dtype == torch.float32
+        assert not losses[1].is_inference()
+    for one, other in zip(*(net.module_.parameters() for net in nets), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-6)
+    states = [net.optimizer_.state_dict()["state"] for net in nets]
+    for i, state in states[0].items():
+        assert state["step"] == states[1][i]["step"] == 3
+        torch.testing.assert_close(state["exp_avg"], states[1][i]["exp_avg"], rtol=1e-3, atol=1e-6)
+
+
+@pytest.fixture
+def written(monkeypatch):
+    """How many steps are taken with written gradients."""
+    taken = []
+
+    def counted(self, batch, **fit_params):
+        taken.append(len(batch[0]))
+        return call(self, batch, **fit_params)
+
+    call = WrittenStep.__call__
+    monkeypatch.setattr(WrittenStep, "__call__", counted)
+    return taken
+
+
+X = np.random.RandomState(0).standard_normal((150, D)) @ np.diag([3, 2, 1, 0.5, 0.5])
+UNIT = 1 / (1 + np.exp(-X))
+quick = {
+    "hidden_layer_sizes": (16,),
+    "max_iter": 4,
+    "random_state": 0,
+    "batch_size": 40,
+    "objective": ELBO(kl_warmup=2),
+}
+
+
+@pytest.mark.parametrize("Estimator", [VAETransformer, RhoVAETransformer])
+@pytest.mark.parametrize("likelihood", LIKELIHOODS.values(), ids=LIKELIHOODS.keys())
+def test_a_fit_is_the_ordinary_fit(Estimator, likelihood, written, monkeypatch):
+    data = UNIT if "likelihood" in likelihood else X
+    fit = Estimator(2, **quick, **likelihood).fit(data)
+    assert written
+    monkeypatch.setattr("sklearn_vae.training.net.step_for", lambda net, step_fn: step_fn)
+    ordinary = Estimator(2, **quick, **likelihood).fit(data)
+    np.testing.assert_allclose(fit.loss_curve_, ordinary.loss_curve_, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(fit.transform(data), ordinary.transform(data), rtol=0, atol=1e-2)
+
+
+class Hooked(VAENet):
+    def initialize_module(self):
+        super().initialize_module()
+        self.module_.decoder.linear.register_forward_hook(lambda *args: None)
+        return self
+
+
+class TensorHooked(VAENet):
+    def initialize_module(self):
+        super().initialize_module()
+        self.module_.decoder.linear.weight.register_hook(lambda grad: grad)
+        return self
+
+
+class Own(VAENet):
+    def train_step_single(self, batch, **fit_params):
+        return super().train_step_single(batch, **fit_params)
+
+
+class Watcher(Callback):
+    def on_batch_end(self, net, **kwargs):
+        pass
+
+
+ELSEWHERE = {
+    "hook": {"net_class": Hooked},
+    "tensor hook": {"net_class": TensorHooked},
+    "net": {"net_class": Own},
+    "gradients": {"net_params": {"callbacks": [GradientNormClipping(1.0)]}},
+    "batches": {"net_params": {"callbacks": [Watcher]}},
+    "optimizer": {"net_params": {"optimizer": torch.optim.Adam}},
+    "precision": {"net_params": {"autocast": "bfloat16"}},
+    "activation": {"activation": "gelu"},
+    "network": {"encoder": torch.nn.Linear},
+    "objective": {"objective": "iwae"},
+    "free bits": {"objective": ELBO(free_bits=0.1)},
+    "draws": {"objective": ELBO(n_draws=2)},
+    "likelihood": {"likelihood": "continuous_bernoulli"},
+    "heteroscedastic": {"likelihood": "heteroscedastic_gaussian"},
+    "growing noise": {"likelihood": Gaussian(noise_growth=1.0)},
+}
+
+
+@pytest.mark.parametrize("params", ELSEWHERE.values(), ids=ELSEWHERE.keys())
+def test_everything_else_takes_the_ordinary_step(params, written):
+    VAETransformer(2, **{**quick, "early_stopping": False, **params}).fit(
+        UNIT if "likelihood" in params else X
+    )
+    assert not written
+
+
+@pytest.mark.parametrize(
+    "optimizer",
+    [{"optimizer__fused": False}, {"optimizer__amsgrad": True}, {"optimizer__betas": (0.8, 0.9)}],
+    ids=str,
+)
+def test_other_settings_of_the_optimizer_are_obeyed(optimizer, monkeypatch, written):
+    params = {**quick, "early_stopping": False}
+    one = VAETransformer(2, **params, net_params=optimizer).fit(X)
+    assert written
+    monkeypatch.setattr("sklearn_vae.training.net.step_for", lambda net, step_fn: step_fn)
+    other = VAETransformer(2, **params, net_params=optimizer).fit(X)
+    np.testing.assert_allclose(one.loss_curve_, other.loss_curve_, rtol=1e-4)
+
+
+@pytest.mark.filterwarnings("error::UserWarning")
+def test_schedules_and_hooks_of_the_optimizer_see_every_step(written):
+    net = net_of()
+    x = torch.rand(N, D)
+    step_for(net, None)((x, x))
+    seen = []
+    net.optimizer_.register_step_post_hook(lambda *args: seen.append(args))
+    step_for(net, None)((x, x))
+    assert len(seen) == 1
+    policy = LRScheduler(StepLR, step_size=1, gamma=0.1)
+    VAETransformer(2, **quick, net_params={"callbacks": [policy]}).fit(X)
+
+
+@pytest.mark.parametrize("bad", [np.inf, np.nan])
+def test_a_loss_that_is_not_finite_is_an_error(bad, written, monkeypatch):
+    monkeypatch.setattr(step, "softplus", lambda *args, **kwargs: bad * softplus(*args))
+    with pytest.raises(ValueError, match="loss became"):
+        VAETransformer(2, **quick, likelihood="bernoulli").fit(UNIT)
+    net = net_of()
+    with torch.no_grad():
+        net.module_.decoder.linear.bias.fill_(bad)
+    x = torch.rand(N, D)
+    assert not torch.isfinite(step_for(net, None)((x, x))["loss"])
+
+
+def test_the_short_step_of_the_optimizer_is_its_own():
+    """In turns with its own, and after its state has been put back from a copy."""
+    nets = [net_of(alpha=0.1) for _ in range(2)]
+    for k in range(6):
+        for net in nets:
+            for i, p in enumerate(net.module_.parameters()):
+                p.grad = torch.full_like(p, (i + 1) * (-0.5) ** k)
+        one, other = (net.optimizer_ for net in nets)
+        short = adamw(one)
+        assert short != one.step
+        (one.step if k == 3 else short)()
+        other.step()
+        one.load_state_dict(copy.deepcopy(one.state_dict()))
+        for a, b in zip(*(net.module_.parameters() for net in nets), strict=True):
+            torch.testing.assert_close(a, b, rtol=1e-6, atol=1e-7)
+            assert one.state[a]["step"] == other.state[b]["step"] == k + 1
