@@ -55,8 +55,9 @@ PARAMETERS = """
         them have one below a twentieth of it. False leaves them as they are. What goes in and comes
         out stays in X's units.
 
-    learning_rate_init : float, default=3e-3
-        Learning rate of AdamW.
+    learning_rate_init : float, default=6e-3
+        Learning rate of AdamW, which the first 30 steps work up to. It stays what it is: the
+        weights that are kept are averages over the last steps, and need no decay.
 
     batch_size : int or "auto", default="auto"
         Samples per training step; "auto" is 128.
@@ -70,17 +71,18 @@ PARAMETERS = """
     tol : float, default=1e-4
         Nats per sample by which the monitored loss must fall to count as an improvement.
 
-    n_iter_no_change : int, default=20
-        Epochs without improvement after which training goes back to the best weights and on with
-        a fifth of the learning rate; the third time it stops.
+    n_iter_no_change : int or "auto", default="auto"
+        Epochs without improvement after which training stops. "auto" is 20, but at least 40 steps
+        and at most 100; at least five epochs, and a fifth of those so far. What was gained since
+        the start then has to grow by 3 % to count as an improvement.
 
     early_stopping : bool, "auto" or splitter, default="auto"
         Whether a part of the data is held out, whose loss then decides when to stop and which
         weights to keep; "auto" if there are 20 samples or more. Copies of a row stay together; for
         other rows that belong together see `groups` in `fit`. A splitter of scikit-learn, such as
         ``GroupShuffleSplit()`` or ``TimeSeriesSplit()``, holds out the rows of its last split. Of
-        up to 10,000, all rows are used in the end: the net is trained anew over them, as long as
-        was found best. If no row is held out, the rows trained on decide which weights to keep.
+        up to 10,000, all rows are used in the end: the net goes on over all of them for a
+        while. If no row is held out, the rows trained on decide which weights to keep.
 
     validation_fraction : float, default=0.1
         The part that is held out. With `early_stopping="auto"` at least 30 samples are, or a
@@ -297,12 +299,12 @@ class RhoVAETransformer(BaseVAE):
         objective="elbo",
         init="auto",
         standardize="auto",
-        learning_rate_init=3e-3,
+        learning_rate_init=6e-3,
         batch_size="auto",
         alpha=0.0,
         max_iter=500,
         tol=1e-4,
-        n_iter_no_change=20,
+        n_iter_no_change="auto",
         early_stopping="auto",
         validation_fraction=0.1,
         warm_start=False,

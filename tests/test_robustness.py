@@ -512,8 +512,8 @@ def test_callbacks_are_the_users_own_objects(Estimator):
     assert notebook.epochs == list(
         range(1, len(model.net_.history) + 1)
     )  # one number, which never goes back
-    assert notebook.stages[:6] == ["first start"] * 3 + ["second start"] * 3
-    assert set(notebook.stages) <= {"first start", "second start", "decay", "refit"}
+    assert notebook.stages[:3] == ["first start"] * 3
+    assert set(notebook.stages) <= {"first start", "second start", "refit"}
     assert model.n_iter_ <= 3
 
 
@@ -538,9 +538,9 @@ def test_a_schedule_begins_anew_with_each_stage(Estimator):
     model = Estimator(2, max_iter=60, n_iter_no_change=2, random_state=0, net_params=net_params)
     model.fit(load_wine().data)
     rates = {stage: [rate for name, rate in seen if name == stage] for stage, _ in seen}
-    np.testing.assert_allclose(rates["first start"][:3], [3e-3, 3e-4, 3e-5])
-    if "decay" in rates:
-        assert rates["decay"][0] == pytest.approx(6e-4)
+    np.testing.assert_allclose(rates["first start"][:3], [6e-3, 6e-4, 6e-5])
+    if "refit" in rates:
+        assert rates["refit"][0] == pytest.approx(3e-3)
 
 
 def test_a_fit_that_max_iter_ends_says_so(Estimator):

@@ -109,23 +109,6 @@ def test_a_second_training_that_went_wrong_is_not_kept(Estimator, monkeypatch):
     assert estimator.score(X_DIABETES) > PCA(2).fit(X_DIABETES).score(X_DIABETES) - 0.1
 
 
-def test_a_refit_has_the_noise_that_unseen_rows_told(monkeypatch):
-    """The second start's noise is released at the same value in the refit.
-
-    The refit is trained on the rows held out.
-    """
-    released, release = [], starts.release_noise
-
-    def release_noise(module, judge, x):
-        release(module, judge, x)
-        released.append(module.likelihood.noise.variance.item())
-
-    monkeypatch.setattr(starts, "release_noise", release_noise)
-    VAETransformer(2, max_iter=40, random_state=0).fit(clusters_on_a_sphere(400, seed=0))
-    assert len(released) == 2
-    assert released[0] == pytest.approx(released[1], rel=1e-6)
-
-
 def test_curves_are_those_of_the_training_with_rows_held_out(Estimator):
     estimator = Estimator(2, max_iter=20, random_state=0).fit(X_DIABETES)
     assert len(estimator.validation_loss_curve_) == estimator.n_iter_ == len(estimator.loss_curve_)
@@ -136,7 +119,7 @@ def test_curves_are_those_of_the_training_with_rows_held_out(Estimator):
 
 
 @pytest.mark.parametrize("max_iter", [1, 30, 60])
-def test_cooling_stays_within_the_epochs_allowed(Estimator, max_iter):
+def test_a_fit_stays_within_the_epochs_allowed(Estimator, max_iter):
     estimator = Estimator(2, max_iter=max_iter, n_iter_no_change=5, random_state=0).fit(X_DIABETES)
     assert estimator.n_iter_ <= max_iter
     assert estimator.best_loss_ <= min(estimator.validation_loss_curve_)
@@ -187,7 +170,7 @@ def test_how_far_the_noise_is_raised(noise, far_out):
     rows = (torch.from_numpy(X).float() for X in (trained_on, X))
     noise_of_model = module.likelihood.noise
     with torch.no_grad():
-        noise_of_model.add_margin(Evidence(None, None, origin, origin, *rows, n=10))
+        noise_of_model.add_margin(Evidence(None, None, origin, *rows, n=10))
     unknown = (trained_on - model.inverse_transform(model.transform(trained_on))) ** 2
     known = model.noise_variance_ * (1 + max(0, missed))
     expected = (10 * known + np.maximum(unknown.mean(axis=over), known)) / 11
@@ -209,7 +192,7 @@ def test_noise_grows_as_the_errors_do(Estimator, noise):
     error = np.log((squared_errors(model, X)).mean(axis=1)) + 0.3 * far
     ridge = Ridge(alpha=error.var()).fit(far[:, None], error)
     net, x = model.net_, torch.from_numpy(X).float()
-    evidence = Evidence(net, net.weights(), net.module_, net.module_, x, x, len(x))
+    evidence = Evidence(net, net.weights(), net.module_, x, x, len(x))
     noise_of_model = net.module_.likelihood.noise
     with torch.no_grad():
         assert noise_of_model.growth_over(evidence.held_out()) == pytest.approx(

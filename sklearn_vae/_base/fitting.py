@@ -298,7 +298,8 @@ class Fitting:
         best = best_net(trainer, starts, settle)
         if start is not None or not resume:
             # Where training goes on, components stay what they were.
-            put_in_order(net.module_, thinned(x, DIAGNOSED))
+            rows = [x] if x_valid is None or not settle else [x, x_valid]
+            put_in_order(net.module_, torch.cat([thinned(part, DIAGNOSED) for part in rows]))
             net.optimizer_.state.clear()
         self._take(net, best, seed, resume, factor)
         return best.still_improving

@@ -174,10 +174,10 @@ class Noise(nn.Module):
 
     def add_margin(self, evidence):
         """Raise sigma^2 by what may be missing from it."""
-        start, held_out = (self.errors(rows).mean(0) for rows in evidence.at_start())
-        noise = self.variance * (1 + (start - held_out).median().clamp(min=0))
-        x, mean, _ = evidence.at_first_start()
-        unknown = (x - mean).square().mean(0)
+        trained, held_out = evidence.at_start()
+        missed = self.errors(trained).mean(0) - self.errors(held_out).mean(0)
+        noise = self.variance * (1 + missed.median().clamp(min=0))
+        unknown = (trained.x - trained.mean).square().mean(0)
         unknown = torch.maximum(unknown if noise.ndim else unknown.mean(), noise)
         self.set((evidence.n * noise + unknown) / (evidence.n + 1))
 

@@ -34,8 +34,8 @@ class Evidence(NamedTuple):
         Whose likelihood is calibrated.
     weights : dict
         Weights that were not trained on the held-out rows.
-    origin, first : VAE
-        Where its training started, and where the first start's did.
+    start : VAE
+        Where the training from the first start began.
     x, x_valid : Tensor of shape (n_trained, n_features) and (n_valid, n_features)
         Rows trained on and rows held out, some of them.
     n : int
@@ -44,8 +44,7 @@ class Evidence(NamedTuple):
 
     net: VAENet
     weights: dict
-    origin: VAE
-    first: VAE
+    start: VAE
     x: Tensor
     x_valid: Tensor
     n: int
@@ -76,12 +75,8 @@ class Evidence(NamedTuple):
         return _rebuilt(self.net.module_, self.x_valid)
 
     def at_start(self) -> tuple[Rebuilt, Rebuilt]:
-        """The rows trained on and those held out, rebuilt where training started."""
-        return _rebuilt(self.origin, self.x), _rebuilt(self.origin, self.x_valid)
-
-    def at_first_start(self) -> Rebuilt:
-        """The rows trained on, rebuilt where the first start's training started."""
-        return _rebuilt(self.first, self.x)
+        """The rows trained on and those held out, rebuilt where the first training started."""
+        return _rebuilt(self.start, self.x), _rebuilt(self.start, self.x_valid)
 
 
 @torch.no_grad()

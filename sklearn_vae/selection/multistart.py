@@ -2,19 +2,20 @@ r"""From the places where training may start to the one net that is kept.
 
 With rows held out, in order:
 
-1. **Multi-start.** From each start the net is trained until the held-out loss no longer falls. The
-   first start, the linear model, is kept unless another does better on the held-out rows by more
-   than two standard errors of the difference, so that chance does not decide on small tables. Where
-   the loss cannot tell, within two standard errors, and the first both explains less than half the
-   variance that the other does and leaves more than twice as much unexplained, the first has
-   collapsed and the other takes over.
-2. **Decay.** The winner goes on at a fifth of the learning rate, and then at a fifth of that, each
-   time from its best weights until the held-out loss no longer falls.
-3. **Refit.** What was held out is not wasted: from the same start the net goes the same way, epoch
-   by epoch, over all rows (Goodfellow et al. 2016, algorithm 7.2). Where no epoch helped, that is
-   the linear model of all rows. A net trained on the rows held out should do no worse on them, nor
-   on all rows, than one that was not; if it does, the way led elsewhere the second time, as it may
-   where the noise is very small, and the first is kept. It is done for up to `FEW_ROWS` rows; with
+1. **First start.** From the linear model the net is trained until the held-out loss no longer falls.
+   The weights whose loss that is, and which are kept, are averages over the last steps
+   (`averaging.py`), so the learning rate needs no decay.
+2. **Second start.** Where the net then explains less than half of the variance of the held-out
+   rows, it may have collapsed. So it is trained from the second start as well, given up where
+   `TRIAL` steps do not halve what the first left unexplained. It takes over if it does better on
+   the held-out rows by more than two standard errors of the difference, so that chance does not
+   decide on small tables; or where the loss cannot tell, within two standard errors, and the first
+   both explains less than half the variance that the other does and leaves more than twice as much
+   unexplained.
+3. **Refit.** What was held out is not wasted: the net goes on over all rows, at half the learning
+   rate, for `LONGER` times the epochs that were best. Where no epoch helped, it is the linear model
+   of all rows. A net trained on the rows held out should do no worse on them, nor on all rows, than
+   one that was not; if it does, the one before is kept. It is done for up to `FEW_ROWS` rows; with
    more of them a tenth hardly changes anything.
 4. **Calibration.** The likelihood settles last what held-out rows tell better than training, such
    as its noise (`Likelihood.calibrate`).
@@ -43,14 +44,11 @@ from .evidence import JUDGED, Evidence, verdict
 FEW_ROWS = 10_000
 # Rows trained on and rows held out at most, by which the result is compared with the start.
 CHECKED = 2_000
-COOLING = (0.2, 0.04)  # of the learning rate
-
-
-class Leg(NamedTuple):
-    """A piece of the way to the best weights: so many epochs at a share of the learning rate."""
-
-    share: float
-    epochs: int
+WELL_EXPLAINED = 0.5  # share of the held-out variance with which no second start is asked for
+TRIAL = 100  # steps after which a second start has to have halved what the first left unexplained
+# Of the learning rate, once a second start's noise is learned: it is small, so errors count much.
+CAREFUL = 0.3
+LONGER, SHARE = 0.75, 0.5  # of the best epochs, and of the learning rate, in the refit
 
 
 class Run(NamedTuple):
@@ -63,10 +61,10 @@ class Run(NamedTuple):
         The module where it started.
     weights : dict
         The best, as a state dict.
-    legs : list of list of Leg
-        The way to them, for each training from this start.
+    is_trained : bool
+        Whether steps of training led to them.
     epochs : list of dict
-        Those of the history that belong to the last of these trainings.
+        Those of the history that belong to the training that ended there.
     watch : KeepBest
         What it saw.
     losses : Tensor of shape (n_judged,)
@@ -82,7 +80,7 @@ class Run(NamedTuple):
     start: Callable
     origin: VAE
     weights: dict
-    legs: list
+    is_trained: bool
     epochs: list
     watch: KeepBest
     losses: torch.Tensor | None
@@ -117,64 +115,67 @@ class Trainer:
         self.drawn = net.weights()
         self.judged = None if x_valid is None else thinned(x_valid, JUDGED)
 
-    def run(self, start: Callable, stage: str) -> Run:
-        """Train from one start."""
-        net, legs = self.net, []
+    def run(self, start: Callable, stage: str, first: Run | None = None) -> Run | None:
+        """Train from one start; if there is a first run, only where this one promises more."""
+        net, promises = self.net, []
         self._begin(stage)
+        net.keep_best_.is_thorough = False
 
         def train(net):
-            net.train_on(self.x, self.x_valid, self.max_iter, self.seeds, self.epochs_before)
-            legs.append([Leg(1.0, net.keep_best_.best_epoch_)])
+            promises.append(self._is_promising(first))
+            return promises[-1]
 
-        start(net, self.x, self.x_valid, train, None)
-        origin, before, first = copy.deepcopy(net.module_), self.loss(), len(net.history)
-        train(net)
+        start(net, self.x, self.x_valid, train)
+        if not all(promises):
+            return None
+        if first is not None:
+            net.fresh_optimizer(CAREFUL)
+            net.keep_best_.is_thorough = True
+        origin, before, n_before = copy.deepcopy(net.module_), self.loss(), len(net.history)
+        self._train(self.max_iter)
+        watch, improving = copy.copy(net.keep_best_), net.keep_best_.still_improving_
         losses, explained = self._on_held_out()
-        watch, epochs = copy.copy(net.keep_best_), list(net.history[first:])
-        improving = not net.ended_ and watch.best_epoch_ > 0 and 2 * watch.misses_ < watch.patience
         return Run(
-            start, origin, net.weights(), legs, epochs, watch, losses, before, explained, improving
+            start,
+            origin,
+            net.weights(),
+            watch.best_epoch_ > 0 or first is not None,
+            list(net.history[n_before:]),
+            watch,
+            losses,
+            before,
+            explained,
+            improving and not net.ended_,
         )
 
-    def decay(self, run: Run) -> Run:
-        """Go on at smaller learning rates, within the epochs that are left.
+    def _is_promising(self, first):
+        """Train for a while; if much more is explained then than by the first run, to the end."""
+        self._train(min(self.max_iter, -(-TRIAL // self._steps_per_epoch())))
+        if 1 - _explained(self.net.module_, self.judged) > (1 - first.explained) / 2:
+            return False
+        self._train(self.max_iter)
+        return True
 
-        Unless a callback ended the training.
-        """
-        net, first = self.net, len(self.net.history)
-        net.load_weights(run.weights)
-        net.stage_, watch, taken = "decay", run.watch, len(run.epochs)
-        for share in COOLING:
-            if watch.stopped_ and taken < self.max_iter:
-                net.fresh_optimizer(share)
-                left = self.max_iter - taken
-                net.train_on(self.x, self.x_valid, left, self.seeds, self.epochs_before + taken)
-                taken += net.keep_best_.epochs_
-                watch = net.keep_best_
-                run.legs[-1].append(Leg(share, watch.best_epoch_))
-        losses, explained = self._on_held_out()
-        epochs = [*run.epochs, *net.history[first:]]
-        watch = copy.copy(watch)
-        return run._replace(
-            weights=net.weights(), epochs=epochs, watch=watch, losses=losses, explained=explained
-        )
+    def _train(self, epochs):
+        self.net.train_on(self.x, self.x_valid, epochs, self.seeds, self.epochs_before)
+
+    def _steps_per_epoch(self):
+        return -(-len(self.x) // self.net.batch_size)
 
     def refit(self, run: Run) -> None:
-        """Take the net the same way from the same start over all rows."""
-        net, legs, x_all = self.net, iter(run.legs), torch.cat([self.x, self.x_valid])
-        self._begin("refit")
+        """Let the net, which is at a run's best weights, go on over all rows.
 
-        def train(net):
-            taken = 0
-            for share, epochs in next(legs):
-                if share < 1:
-                    net.fresh_optimizer(share)
-                net.train_on(x_all, self.x_valid, epochs, self.seeds, self.epochs_before + taken)
-                taken += epochs
-
+        If they are where it started, it is taken to the same start, of all rows.
+        """
+        net, x_all = self.net, torch.cat([self.x, self.x_valid])
+        self._begin("refit", SHARE)
+        if not run.is_trained:
+            run.start(net, x_all, self.x_valid, None)
+            return
+        net.load_weights(run.weights)
+        epochs = math.ceil(LONGER * run.watch.best_epoch_)
         with net.keeping_the_last():
-            run.start(net, x_all, self.x_valid, train, run.origin)
-            train(net)
+            net.train_on(x_all, self.x_valid, epochs, self.seeds, self.epochs_before)
 
     def loss(self) -> float:
         """The net's mean over all rows; NaN if none is held out."""
@@ -190,14 +191,14 @@ class Trainer:
         """A run that ended where it started, which is where the net must be."""
         return run._replace(
             weights=self.net.weights(),
-            legs=[[Leg(1.0, 0)]],
+            is_trained=False,
             losses=self.net.sample_losses(self.judged),
         )
 
-    def _begin(self, stage):
+    def _begin(self, stage, share=1.0):
         self.net.stage_ = stage
         self.net.load_weights(self.drawn)
-        self.net.fresh_optimizer()
+        self.net.fresh_optimizer(share)
 
     def _on_held_out(self):
         if self.judged is None:
@@ -212,9 +213,8 @@ def best_net(trainer: Trainer, starts: list, settle: bool = True) -> Run:
     ----------
     trainer : Trainer
     starts : list of callable
-        ``start(net, x, x_valid, train, origin)`` takes a net as it was drawn to where its training
-        starts, with ``train(net)`` on the way if need be. For a refit, `origin` is the module where
-        the first training started.
+        ``start(net, x, x_valid, train)`` takes a net as it was drawn to where its training starts,
+        with ``train(net)`` on the way if need be, which returns whether to go on.
     settle : bool
         Whether held-out rows may be trained on in the end.
 
@@ -227,11 +227,12 @@ def best_net(trainer: Trainer, starts: list, settle: bool = True) -> Run:
     first = best = trainer.run(starts[0], "first start")
     if x_valid is None:
         return best
-    for start in starts[1:]:
-        other = trainer.run(start, "second start")
-        if _takes_over(best.losses - other.losses, other.explained, best.explained):
-            best = other
-    best = trainer.decay(best)
+    if first.explained < WELL_EXPLAINED:
+        for start in starts[1:]:
+            other = trainer.run(start, "second start", first)
+            if other and _takes_over(best.losses - other.losses, other.explained, best.explained):
+                best = other
+    net.load_weights(best.weights)
     _finish(trainer, best, first.origin, settle)
     loss = trainer.loss()
     if loss > first.before:
@@ -255,7 +256,6 @@ def _finish(trainer, best, first, refit):
     evidence = Evidence(
         net,
         best.weights,
-        best.origin,
         first,
         thinned(trainer.x, JUDGED),
         trainer.judged,

@@ -21,7 +21,7 @@ def starting_points(
 ) -> list[Callable]:
     """Functions that take a fresh net to where its training may start.
 
-    They are called as ``f(net, x, x_valid, train, origin)``.
+    They are called as ``f(net, x, x_valid, train)``.
 
     Parameters
     ----------
@@ -60,15 +60,13 @@ def starting_points(
         with torch.no_grad():
             net.module_.decoder.linear.bias.copy_(bias)
 
-    def sharp(net, x, x_valid, train, origin):
+    def sharp(net, x, x_valid, train):
         start_at(net.module_, sharp_model(_sample(x), d, seed))
         net.module_.likelihood.requires_grad_(False)
-        train(net)
+        is_promising = train(net)
         net.module_.likelihood.requires_grad_(True)
-        # A refit is trained on the rows held out; the module where the first training started was
-        # not.
-        release_noise(net.module_, origin or net.module_, thinned(x_valid, JUDGED))
-        net.fresh_optimizer()
+        if is_promising:
+            release_noise(net.module_, net.module_, thinned(x_valid, JUDGED))
 
     if init == "random" or name is None:
         return [as_drawn]

@@ -4,6 +4,11 @@ import math
 
 from skorch.callbacks import Callback
 
+# Patience that is chosen: ENOUGH_EPOCHS within these steps, FEWEST_EPOCHS, a share of those taken.
+LEAST_STEPS, MOST_STEPS = 40, 100
+FEWEST_EPOCHS, ENOUGH_EPOCHS, SHARE = 5, 20, 0.2
+WORTH = 0.03  # what an improvement is then, as a share of all that was gained since the start
+
 
 class StopTraining(Exception):
     """Raised by a callback to end training where it is, keeping what was learned."""
@@ -18,8 +23,10 @@ class KeepBest(Callback):
 
     Parameters
     ----------
-    patience : int or float
-        Epochs without an improvement of more than `tol` before training stops.
+    patience : int, float or "auto"
+        Epochs without an improvement of more than `tol` before training stops. "auto" for 20,
+        but at least 40 steps and at most 100; at least five, and a fifth of those so far. What was
+        gained since the start then has to grow by 3 % to count as an improvement.
     tol : float
         Nats per sample.
 
@@ -32,11 +39,18 @@ class KeepBest(Callback):
     epochs_, best_epoch_ : int
         How many epochs this training took, and after how many of them the validation loss was
         least.
+    steps_ : int
+        How many steps were taken.
+    still_improving_ : bool
+        Whether the last improvement was so recent that more epochs promise more.
+    is_thorough : bool
+        Whether "auto" has three times the patience, and every improvement of `tol` counts.
     stopped_ : bool
         Whether this callback ended the training.
     """
 
-    best_, misses_, epochs_, best_epoch_, stopped_, weights_ = math.inf, 0, 0, 0, False, None
+    best_, misses_, epochs_, best_epoch_, weights_ = math.inf, 0, 0, 0, None
+    steps_, still_improving_, stopped_, is_thorough = 0, False, False, False
 
     def __init__(self, patience=math.inf, tol=0.0):
         self.patience = patience
@@ -46,11 +60,12 @@ class KeepBest(Callback):
         self.best_ = self.mark_ = math.inf
         self.misses_, self.weights_ = 0, None
         self.epochs_ = self.best_epoch_ = 0
-        self.stopped_ = False
+        self.steps_, self.still_improving_, self.stopped_ = 0, False, False
 
     def on_epoch_begin(self, net, dataset_valid=None, **kwargs):
         if self.weights_ is None:
             self._offer(net, self._loss(net, dataset_valid or net.watched_rows_))
+            self.first_ = self.best_
 
     def on_epoch_end(self, net, dataset_valid=None, **kwargs):
         self.epochs_ += 1
@@ -58,15 +73,32 @@ class KeepBest(Callback):
             net.history[-1, "valid_loss"] if dataset_valid else self._loss(net, net.watched_rows_)
         )
         self._offer(net, loss)
-        if self.best_ < self.mark_ - self.tol or net.epoch_ <= net.criterion_.kl_warmup:
+        if self.best_ < self.mark_ - self._least() or net.epoch_ <= net.criterion_.kl_warmup:
             self.mark_, self.misses_ = self.best_, 0
         else:
             self.misses_ += 1
-        if self.misses_ >= self.patience:
+        if self.misses_ >= self.epochs_allowed(net):
             self.stopped_ = True
             raise StopTraining
 
+    def _least(self):
+        """What counts as an improvement."""
+        if self.patience != "auto" or self.is_thorough:
+            return self.tol
+        return max(self.tol, WORTH * (self.first_ - self.best_))
+
+    def epochs_allowed(self, net):
+        """Epochs without an improvement that are allowed now."""
+        if self.patience != "auto":
+            return self.patience
+        per_epoch = max(net.average_.steps, 1) / max(self.epochs_, 1)
+        enough = min(max(ENOUGH_EPOCHS, LEAST_STEPS / per_epoch), MOST_STEPS / per_epoch)
+        allowed = max(enough, FEWEST_EPOCHS, SHARE * self.epochs_)
+        return 3 * allowed if self.is_thorough else allowed
+
     def on_train_end(self, net, **kwargs):
+        self.steps_ = net.average_.steps
+        self.still_improving_ = self.best_epoch_ > 0 and 2 * self.misses_ < self.epochs_allowed(net)
         if self.weights_ is not None:
             net.load_weights(self.weights_)
         self.weights_ = None

@@ -17,6 +17,7 @@ from skorch.utils import is_dataset, to_tensor
 from torch.utils.data import DataLoader
 
 from ..objectives import fixed_deviates
+from .averaging import WARM_UP, WeightAverage, warm_up
 from .batches import Rows, ScoredRows, TensorBatches, thinned
 from .callbacks import KeepBest, KLWarmUp, StopTraining
 from .graph import RecordedStep, may_record, settings
@@ -119,7 +120,7 @@ class VAENet(NeuralNet):
     def _forget_training(self):
         """Let go of generators, data and whatever else belongs to one training."""
         self._noise, self._lowest, self.train_split, self.watched_rows_ = {}, {}, None, None
-        self._recorded = self._settings = self._mode = None
+        self._recorded = self._settings = self._mode = self.average_ = None
 
     @property
     def _default_callbacks(self):
@@ -199,17 +200,22 @@ class VAENet(NeuralNet):
         """One pass over `iterator`; skorch's own, batch by batch, if a callback watches batches."""
         if iterator is None:
             return
+        if training:
+            self.average_.show(False)
+            step_fn = self._averaged(self._cheapest(step_fn, iterator))
         if self._batches_are_watched():
+            if not training:
+                self._same_noise_again()
             super().run_single_epoch(iterator, training, prefix, step_fn, **fit_params)
             losses = self.history[-1, "batches", :, prefix + "_loss"]
             loss = np.average(
                 losses, weights=self.history[-1, "batches", :, prefix + "_batch_size"]
             ).item()
         else:
-            if training:
-                step_fn = self._cheapest(step_fn, iterator)
             loss = self.mean_loss(iterator, step_fn, training, **fit_params)
             self.history.new_batch()  # skorch's Checkpoint looks at the last one
+        if training:
+            self.average_.show(True)
         if not math.isfinite(loss):
             raise ValueError(
                 f"The {prefix} loss became {loss} in epoch {len(self.history)}. Lower "
@@ -229,12 +235,30 @@ class VAENet(NeuralNet):
         recorded = self._recorded_or(step_fn, iterator)
         return step_for(self, step_fn) if recorded is step_fn else recorded
 
+    def _averaged(self, step_fn):
+        """The step, after which the average of the weights counts it; the first ones are small."""
+        average = self.average_
+
+        def step(batch, **fit_params):
+            if average.steps < self._small_steps:
+                result = warm_up(
+                    lambda: step_fn(batch, **fit_params), self.optimizer_, average.steps
+                )
+            else:
+                result = step_fn(batch, **fit_params)
+            average.add()
+            return result
+
+        return step
+
     def _recorded_or(self, step_fn, iterator):
         """The step as a CUDA graph, or as it is.
 
         The latter where it cannot be recorded, and whenever settings have changed.
         """
         several = isinstance(iterator, TensorBatches) and len(iterator) > 1
+        several = several and not self._batches_are_watched()
+        several = several and self.average_.steps >= self._small_steps
         if not (self.record_steps and several and may_record(self)):
             return step_fn
         self._set_training(True)  # in evaluation the KL has its full weight
@@ -256,9 +280,8 @@ class VAENet(NeuralNet):
 
         Validation noise is the same each time.
         """
-        if not training and False in self._noise:
-            # With other noise each time, luck would decide which weights are best.
-            self._noise[False].manual_seed(self._noise["validation_seed"])
+        if not training:
+            self._same_noise_again()
         losses = [
             (step_fn(batch, **fit_params)["loss"].detach(), len(batch[0])) for batch in iterator
         ]
@@ -267,6 +290,11 @@ class VAENet(NeuralNet):
         return (
             torch.stack([loss for loss, _ in losses]).double().cpu() @ sizes / sizes.sum()
         ).item()
+
+    def _same_noise_again(self):
+        """With other noise in each validation, luck would decide which weights are best."""
+        if False in self._noise:
+            self._noise[False].manual_seed(self._noise["validation_seed"])
 
     @property
     def keep_best_(self):
@@ -378,6 +406,8 @@ class VAENet(NeuralNet):
             "validation_seed": seeds.validation,
         }
         self.epochs_before_, self._first_epoch = epochs_before, len(self.history)
+        self.average_ = WeightAverage(self.module_)
+        self._small_steps = 0 if self.optimizer_.state else WARM_UP
         data = ScoredRows(x)
         self.watched_rows_ = Rows(thinned(x, WATCHED)) if x_valid is None else None
         self.train_split = None if x_valid is None else predefined_split(ScoredRows(x_valid))

@@ -1,0 +1,69 @@
+r"""The average of the weights over the steps of a training, and small steps at its beginning.
+
+Steps on a few rows at a constant learning rate end in a cloud around the best weights, which their
+average is nearer to than any of them. With later weights counting more (polynomial-decay averaging,
+Shamir & Zhang 2013, section 4),
+
+    mean_t = (1 - (gamma + 1) / (t + gamma)) mean_(t-1) + (gamma + 1) / (t + gamma) w_t,
+
+the average is over about the last tenth of the steps, for gamma = 8, however many there are.
+
+While training goes on the module has the last weights, w_t; between epochs, where it is looked at,
+it has their average. `WeightAverage` changes the one for the other.
+"""
+
+import torch
+
+GAMMA = 8
+WARM_UP = 30  # steps over which the learning rate grows to its value
+
+
+class WeightAverage:
+    """The average of what a module learns.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        Whose weights and floating-point buffers are averaged.
+
+    Attributes
+    ----------
+    steps : int
+        How many are in the average.
+    """
+
+    def __init__(self, module):
+        tensors = [*module.parameters(), *module.buffers()]
+        self.shown = [tensor.detach() for tensor in tensors if tensor.is_floating_point()]
+        self.hidden = [tensor.clone() for tensor in self.shown]
+        self.steps, self.is_shown = 0, False
+
+    @torch.no_grad()
+    def add(self):
+        """Count the weights that the module has now."""
+        self.steps += 1
+        share = (GAMMA + 1) / (self.steps + GAMMA)
+        torch._foreach_lerp_(self.hidden, self.shown, share)
+
+    @torch.no_grad()
+    def show(self, average):
+        """Let the module have the average, or the last weights."""
+        if average is not self.is_shown and self.steps:
+            last = [tensor.clone() for tensor in self.shown]
+            torch._foreach_copy_(self.shown, self.hidden)
+            torch._foreach_copy_(self.hidden, last)
+            self.is_shown = average
+
+
+def warm_up(step_fn, optimizer, steps):
+    """A training step at a share of the learning rate that grows with the steps before it."""
+    groups = optimizer.param_groups
+    rates = [group["lr"] for group in groups]
+    share = min(1.0, (steps + 1) / WARM_UP)
+    for group, rate in zip(groups, rates, strict=True):
+        group["lr"] = share * rate
+    try:
+        return step_fn()
+    finally:
+        for group, rate in zip(groups, rates, strict=True):
+            group["lr"] = rate
