@@ -2,8 +2,8 @@ r"""From the places where training may start to the one net that is kept.
 
 With rows held out, in order:
 
-1. **First start.** From the linear model the net is trained until the held-out loss no longer falls.
-   The weights whose loss that is, and which are kept, are averages over the last steps
+1. **First start.** From the linear model the net is trained until the held-out loss no longer
+   falls. The weights whose loss that is, and which are kept, are averages over the last steps
    (`averaging.py`), so the learning rate needs no decay.
 2. **Second start.** Where the net then explains less than half of the variance of the held-out
    rows, it may have collapsed. So it is trained from the second start as well, given up where
@@ -46,8 +46,6 @@ FEW_ROWS = 10_000
 CHECKED = 2_000
 WELL_EXPLAINED = 0.5  # share of the held-out variance with which no second start is asked for
 TRIAL = 100  # steps after which a second start has to have halved what the first left unexplained
-# Of the learning rate, once a second start's noise is learned: it is small, so errors count much.
-CAREFUL = 0.3
 LONGER, SHARE = 0.75, 0.5  # of the best epochs, and of the learning rate, in the refit
 
 
@@ -129,7 +127,7 @@ class Trainer:
         if not all(promises):
             return None
         if first is not None:
-            net.fresh_optimizer(CAREFUL)
+            net.fresh_optimizer()
             net.keep_best_.is_thorough = True
         origin, before, n_before = copy.deepcopy(net.module_), self.loss(), len(net.history)
         self._train(self.max_iter)
