@@ -74,6 +74,8 @@ class Objective(Part, nn.Module):
 
     Attributes
     ----------
+    beta : float
+        Factor of the KL.
     n_draws : int
         Draws of z per sample and training step.
     kl_warmup : int
@@ -88,6 +90,12 @@ class Objective(Part, nn.Module):
     kl_warmup = 0
     warmup = 1.0
     only_rebuilds = False
+    beta = 1.0
+
+    @property
+    def kl_weight(self) -> float:
+        """The factor of the KL at this moment."""
+        return self.beta * self.warmup if self.training else self.beta
 
     def forward(self, output: VAEOutput, x: Tensor) -> Tensor:
         """Nats per sample, of shape (n,)."""
@@ -128,11 +136,6 @@ class ELBO(Objective):
     def only_rebuilds(self) -> bool:
         """Whether only the reconstruction counts."""
         return self.beta == 0
-
-    @property
-    def kl_weight(self) -> float:
-        """The factor of the KL at this moment."""
-        return self.beta * self.warmup if self.training else self.beta
 
     def kl(self, output: VAEOutput) -> Tensor:
         """The KL with free bits, of shape (n,)."""

@@ -20,7 +20,7 @@ from sklearn_vae import VAETransformer
 from sklearn_vae._base.splitting import split
 from sklearn_vae.likelihoods import Gaussian, Noise
 from sklearn_vae.objectives import fixed_deviates
-from sklearn_vae.selection import Evidence, Trainer, starts
+from sklearn_vae.selection import Evidence, Trainer
 from sklearn_vae.selection.multistart import _takes_over
 
 X_DIABETES = load_diabetes().data

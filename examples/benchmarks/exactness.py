@@ -27,6 +27,8 @@ from sklearn.preprocessing import StandardScaler
 from skorch.callbacks import LRScheduler
 
 from sklearn_vae import RhoVAETransformer, VAETransformer
+from sklearn_vae.likelihoods import Gaussian
+from sklearn_vae.objectives import ELBO
 from sklearn_vae.posteriors import POSTERIORS
 
 EPOCHS = {"shared": 3000, "per_feature": 8000}
@@ -51,12 +53,12 @@ def linear_vae(family, d, noise, seed=0):
     return FAMILIES[family](
         d,
         covariance_type=family,
-        noise_variance=noise,
+        likelihood=Gaussian(noise),
+        objective=ELBO(n_draws=4),
         hidden_layer_sizes=(),
         init="random",
         learning_rate_init=0.02,
         batch_size=10_000,
-        n_draws=4,
         max_iter=EPOCHS[noise],
         n_iter_no_change=EPOCHS[noise],
         early_stopping=False,
@@ -115,7 +117,7 @@ def exact_log_likelihood(vae, X):
     module = vae.net_.module_
     W = module.decoder.linear.weight.detach().double().numpy()
     b = module.decoder.linear.bias.detach().double().numpy()
-    noise = np.broadcast_to(module.likelihood.noise_variance.detach().double().numpy(), len(b))
+    noise = np.broadcast_to(module.likelihood.noise.variance.detach().double().numpy(), len(b))
     x = (X - vae.mean_) / vae.scale_
     return multivariate_normal(b, W @ W.T + np.diag(noise)).logpdf(x) - np.log(vae.scale_).sum()
 

@@ -32,6 +32,8 @@ from sklearn.preprocessing import StandardScaler
 from sweep import first_line, linear_score, poisson_score, start_score
 
 from sklearn_vae import VAETransformer
+from sklearn_vae.likelihoods import Gaussian
+from sklearn_vae.objectives import ELBO
 
 N_NEW = 2000
 SEEDS = (0, 1, 2)
@@ -205,8 +207,9 @@ def fixed_noise(seed):
     """No KL and noise of variance 1 in X's units: 400 x 80 values that differ by 0.0012."""
     X, _ = factor_rows(np.random.RandomState(seed), 400, 80, rank=5, noise=0)
     X = 1.109 + 0.0012 * X / X.std(axis=0)
+    parts = {"objective": ELBO(beta=0), "likelihood": Gaussian(noise_variance=1.0)}
     for title, factor in (("", 1), (", values x 1000", 1000), (", values / 1000", 1e-3)):
-        model = vae(5, beta=0, noise_variance=1.0).fit(factor * X)
+        model = vae(5, **parts).fit(factor * X)
         yield "R2" + title, r2(model, factor * X)
         yield "epochs" + title, model.n_iter_
     yield "  R2 of PCA", r2(PCA(5).fit(X), X)

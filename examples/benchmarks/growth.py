@@ -27,7 +27,8 @@ import torch
 from report import heading, publish
 from tables import load_tables
 
-from sklearn_vae import VAETransformer, selection
+from sklearn_vae import VAETransformer
+from sklearn_vae.selection import starts
 
 
 class Stopwatch:
@@ -46,10 +47,10 @@ class Stopwatch:
 
 def timed_fit(X, **params):
     """Seconds, epochs and the seconds spent on linear models."""
-    linear, sharp = Stopwatch(selection.linear_model), Stopwatch(selection.sharp_model)
+    linear, sharp = Stopwatch(starts.linear_model), Stopwatch(starts.sharp_model)
     with (
-        patch.object(selection, "linear_model", linear),
-        patch.object(selection, "sharp_model", sharp),
+        patch.object(starts, "linear_model", linear),
+        patch.object(starts, "sharp_model", sharp),
     ):
         start = time.perf_counter()
         model = VAETransformer(random_state=0, **params).fit(X)

@@ -13,6 +13,11 @@ class PlainPath(nn.Module):
         super().__init__()
         self.net = make(n_in, n_out)
 
+    @property
+    def is_linear(self):
+        """Whether this is a linear map, whatever is learned."""
+        return False
+
     def forward(self, x):
         """Map (n, n_in) to (n, n_out)."""
         return self.net(x)

@@ -26,6 +26,7 @@ from tables import load_tables
 
 from sklearn_vae import RhoVAETransformer, VAETransformer
 from sklearn_vae.datasets import make_sine_sum
+from sklearn_vae.likelihoods import Gaussian
 from sklearn_vae.objectives import fixed_deviates, importance_weighted
 
 POSTERIORS = {
@@ -45,7 +46,7 @@ NONLINEAR = {
     "breast cancer, spherical, per feature": (
         CANCER,
         5,
-        {"covariance_type": "spherical", "noise_variance": "per_feature"},
+        {"covariance_type": "spherical", "likelihood": Gaussian("per_feature")},
     ),
     "digits, bernoulli": ((DIGITS > 8).astype(float), 8, {"likelihood": "bernoulli"}),
     "digits, poisson": (DIGITS, 8, {"likelihood": "poisson"}),
@@ -70,7 +71,7 @@ def exact(model, X):
     """The normal density of a linear model."""
     module = model.net_.module_in(torch.float64)
     W, b = (t.detach().numpy() for t in (module.decoder.linear.weight, module.decoder.linear.bias))
-    psi = module.likelihood.noise_variance.detach().expand(len(b)).numpy()
+    psi = module.likelihood.noise.variance.detach().expand(len(b)).numpy()
     return (
         multivariate_normal(b, W @ W.T + np.diag(psi)).logpdf(scaled(model, X))
         - model.net_.log_scale
@@ -100,7 +101,7 @@ def linear(write):
                         d,
                         covariance_type=posterior,
                         hidden_layer_sizes=(),
-                        noise_variance=noise,
+                        likelihood=Gaussian(noise),
                         random_state=0,
                         max_iter=50,
                     ).fit(X)

@@ -44,7 +44,8 @@ from report import heading, publish
 from torch.nn.functional import celu
 
 from sklearn_vae import RhoVAETransformer, VAETransformer
-from sklearn_vae._base.net import build_net
+from sklearn_vae._base.net import Spec, build_net
+from sklearn_vae.objectives import reconstruction
 from sklearn_vae.training import Seeds
 
 NETWORKS = {
@@ -65,7 +66,7 @@ def lean_net(n_features, hidden, d, batch, estimator=VAETransformer, **params):
         "learning_rate_init": LEARNING_RATE,
         **params,
     }
-    spec = estimator(d, **params).get_params(deep=False)
+    spec = Spec.of(estimator(d, **params).get_params(deep=False))
     with patch("sklearn_vae._base.net.LinearPath", PlainPath):  # the others have none
         return build_net(spec, np.ones(n_features), torch.device("cpu"), seed=0)
 
@@ -81,7 +82,8 @@ def time_lean(net, x, epochs):
 def time_by_hand(net, x, epochs):
     """Train by a hand-written loop."""
     module = copy.deepcopy(net.module_)
-    encoder, decoder, log_noise = module.encoder, module.decoder, module.likelihood.log_variance
+    encoder, decoder = module.encoder, module.decoder
+    log_noise = module.likelihood.noise.log_variance
     d, batch, D = net.module__n_components, net.batch_size, x.shape[1]
     start = time.perf_counter()
     optimizer = torch.optim.AdamW(module.parameters(), lr=LEARNING_RATE, fused=True, weight_decay=0)
@@ -118,7 +120,7 @@ class Objective(torch.nn.Module):
 
     def forward(self, output, x):
         """Loss of a batch."""
-        return -(output.p.log_prob(x).mean(0) - output.q.kl()).mean()
+        return -(reconstruction(output, x) - output.q.kl()).mean()
 
 
 class WithDraws(torch.nn.Module):

@@ -43,11 +43,12 @@ from sklearn.preprocessing import StandardScaler
 from tables import load_collection, load_tables
 
 from sklearn_vae import RhoVAETransformer, VAETransformer
-from sklearn_vae._base.net import starting_points
+from sklearn_vae.likelihoods import Gaussian
+from sklearn_vae.selection import starting_points
 
 MODELS = {
     "vae": (VAETransformer, {}),
-    "vae, noise per feature": (VAETransformer, {"noise_variance": "per_feature"}),
+    "vae, noise per feature": (VAETransformer, {"likelihood": Gaussian("per_feature")}),
     "rho ar1": (RhoVAETransformer, {}),
     "rho scaled_ar1": (RhoVAETransformer, {"covariance_type": "scaled_ar1"}),
 }
@@ -63,13 +64,12 @@ ABLATIONS = {
     "no second start": {
         "patch": ("_base.fitting.starting_points", lambda *args: starting_points(*args)[:1])
     },
-    "noise fixed at 1/2": {"noise_variance": 0.5},
+    "noise fixed at 1/2": {"likelihood": Gaussian(noise_variance=0.5)},
     "no early stopping": {"early_stopping": False},
-    "no cooling": {"patch": ("selection.multistart.COOLING", ())},
     "no refit": {"patch": ("selection.multistart.FEW_ROWS", 0)},
-    "no growth of noise": {"noise_growth": 0.0},
-    "no margin": {"patch": ("selection.multistart.raise_noise", lambda *args: None)},
-    "no reach": {"patch": ("selection.multistart.reach", lambda *args: np.inf)},
+    "no growth of noise": {"likelihood": Gaussian(noise_growth=0.0)},
+    "no margin": {"patch": ("likelihoods.noise.Noise.add_margin", lambda *args: None)},
+    "no reach": {"patch": ("likelihoods.noise.reach", lambda *args: np.inf)},
 }
 LINEAR_OF = {"vae, noise per feature": "factor analysis"}
 CLASSIFIERS = {

@@ -275,6 +275,8 @@ class Fitting:
         net = build_net(spec, self.scale_, resolve_device(self.device), seeds[1])
         likelihood = net.module_.likelihood
         factor = likelihood.neutral_factor() if spec.objective.only_rebuilds else 1.0
+        if factor != 1:
+            likelihood.rescale_noise(1 / factor)
         if resume:
             state = net_state(self.net_)
             load_history(net, state)
@@ -290,12 +292,11 @@ class Fitting:
             starts = [go_on]
         else:
             starts = starting_points(net.module_, seeds[2], spec.init, spec.objective.only_rebuilds)
-        if factor != 1:
-            likelihood.rescale_noise(1 / factor)
         trainer = Trainer(
             net, x, x_valid, max_iter, Seeds(*seeds[3:]), self.n_iter_ if resume else 0
         )
-        best = best_net(trainer, starts, settle)
+        with net.in_its_threads():
+            best = best_net(trainer, starts, settle)
         if start is not None or not resume:
             # Where training goes on, components stay what they were.
             rows = [x] if x_valid is None or not settle else [x, x_valid]

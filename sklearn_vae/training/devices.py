@@ -35,26 +35,29 @@ def threads(n: int):
     Afterwards there are as many as before. Other threads of Python keep the number that they have,
     and those born meanwhile get the number that they would have got.
     """
-    before = torch.get_num_threads()
-    _set_threads_here(n)
+    before = _set_threads_here(n)
     try:
         yield
     finally:
         _set_threads_here(before)
 
 
-def _set_threads_here(n: int) -> None:
-    """Set the number of threads in this thread only.
+def _set_threads_here(n: int) -> int:
+    """Set the number of threads in this thread only; return what it was.
 
     `torch.set_num_threads` sets that of the calling thread, and what threads born later begin with.
     The second is put back by a thread that was just born.
     """
-    if n == torch.get_num_threads():
-        return
+    if n == torch.get_num_threads() and threading.current_thread() is threading.main_thread():
+        return n
     with _one_at_a_time:
-        usual = _in_a_new_thread(torch.get_num_threads)
+        before, usual = torch.get_num_threads(), _in_a_new_thread(torch.get_num_threads)
+        if before == n and not getattr(_this_thread, "is_known", False):
+            before = usual  # a thread that was born just when another was here
+        _this_thread.is_known = True
         torch.set_num_threads(n)
         _in_a_new_thread(lambda: torch.set_num_threads(usual))
+    return before
 
 
 def _in_a_new_thread(function: Callable):

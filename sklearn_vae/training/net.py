@@ -20,11 +20,13 @@ from ..objectives import fixed_deviates
 from .averaging import WARM_UP, WeightAverage, warm_up
 from .batches import Rows, ScoredRows, TensorBatches, thinned
 from .callbacks import KeepBest, KLWarmUp, StopTraining
+from .devices import threads
 from .graph import RecordedStep, may_record, settings
 from .step import step_for
 
 VALID_BATCH = 4096
 FIXED_DRAWS = 16
+WORTH_A_THREAD = 2**25  # multiplications in the largest product of a step
 WATCHED = 10_000  # rows trained on, at most, that are watched where none is held out
 
 
@@ -92,6 +94,9 @@ class VAENet(NeuralNet):
     autocast : str or None
         A torch dtype, such as "bfloat16", in which the networks are trained (mixed precision); what
         they give, the loss and the weights stay float32, and so does evaluation.
+    n_threads : int or "auto"
+        Threads of torch in a fit. "auto" is one where a step is so small that a second would rather
+        wait than work, as is usual, and as many as torch has where not.
     record_steps : bool
         Whether a GPU runs training steps as one CUDA graph (`graph.py`) where that is possible.
     use_caching : bool
@@ -105,6 +110,7 @@ class VAENet(NeuralNet):
         *args,
         log_scale=0.0,
         autocast=None,
+        n_threads="auto",
         record_steps=True,
         use_caching=False,
         **kwargs,
@@ -113,6 +119,7 @@ class VAENet(NeuralNet):
         self._converted = None
         self.log_scale = log_scale
         self.autocast = autocast
+        self.n_threads = n_threads
         self.record_steps = record_steps
         self.stage_, self.epochs_before_, self.ended_ = None, 0, False
         self._forget_training()
@@ -131,6 +138,15 @@ class VAENet(NeuralNet):
             ("keep_best", KeepBest()),
             *shown,
         ]
+
+    def in_its_threads(self):
+        """A context with the number of threads that this net is trained with."""
+        n_threads = self.n_threads
+        if n_threads == "auto":
+            products = [weight.numel() for weight in self.module_.parameters()]
+            is_small = self.batch_size * max(products) < WORTH_A_THREAD
+            n_threads = 1 if is_small else torch.get_num_threads()
+        return threads(n_threads)
 
     def initialize_module(self):
         """In float32, whatever torch's default is."""
@@ -232,6 +248,8 @@ class VAENet(NeuralNet):
 
     def _cheapest(self, step_fn, iterator):
         """The step as a CUDA graph, or with its gradients written out, or as it is."""
+        if self._batches_are_watched():
+            return step_fn
         recorded = self._recorded_or(step_fn, iterator)
         return step_for(self, step_fn) if recorded is step_fn else recorded
 
@@ -257,7 +275,6 @@ class VAENet(NeuralNet):
         The latter where it cannot be recorded, and whenever settings have changed.
         """
         several = isinstance(iterator, TensorBatches) and len(iterator) > 1
-        several = several and not self._batches_are_watched()
         several = several and self.average_.steps >= self._small_steps
         if not (self.record_steps and several and may_record(self)):
             return step_fn
