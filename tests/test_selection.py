@@ -5,6 +5,7 @@ What is held out, who wins, and what the held-out rows say of the noise.
 
 import copy
 import pickle
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from sklearn.preprocessing import StandardScaler
 
 from sklearn_vae import VAETransformer
 from sklearn_vae._base.splitting import split
+from sklearn_vae.datasets import make_sine_sum
 from sklearn_vae.likelihoods import Gaussian, Noise
 from sklearn_vae.objectives import fixed_deviates
 from sklearn_vae.selection import Evidence, Trainer
@@ -72,6 +74,14 @@ def clusters_on_a_sphere(n, seed):
     )
     X = X / np.linalg.norm(X, axis=1, keepdims=True) + 0.02 * rng.standard_normal(X.shape)
     return PCA(whiten=True).fit_transform(X)
+
+
+@pytest.mark.parametrize(("n", "noise", "seed"), [(1000, 0.05, 0), (2000, 0.0, 2)])
+def test_a_surface_without_noise_is_not_given_the_noise_of_the_start(Estimator, n, noise, seed):
+    """Held-out rows happen to be nearer to the start's plane than rows trained on."""
+    X = make_sine_sum(n, noise=noise, random_state=seed, surface=True)
+    model = Estimator(2, random_state=seed).fit(X)
+    assert r2_score(X, model.inverse_transform(model.transform(X))) > 0.99
 
 
 def test_a_collapsed_linear_start_gives_way(Estimator):
@@ -168,9 +178,9 @@ def test_how_far_the_noise_is_raised(noise, far_out):
     missed = missed.mean() if noise == "shared" else missed[(len(missed) - 1) // 2]
     module, origin = copy.deepcopy(model.net_.module_), model.net_.module_
     rows = (torch.from_numpy(X).float() for X in (trained_on, X))
-    noise_of_model = module.likelihood.noise
+    noise_of_model, net = module.likelihood.noise, SimpleNamespace(module_=module)
     with torch.no_grad():
-        noise_of_model.add_margin(Evidence(None, None, origin, *rows, n=10))
+        noise_of_model.add_margin(Evidence(net, None, origin, *rows, n=10))
     unknown = (trained_on - model.inverse_transform(model.transform(trained_on))) ** 2
     known = model.noise_variance_ * (1 + max(0, missed))
     expected = (10 * known + np.maximum(unknown.mean(axis=over), known)) / 11

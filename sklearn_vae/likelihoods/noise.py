@@ -21,12 +21,13 @@ the squared errors over the rows trained on remain the same multiple of the nois
 **Margin.** Then sigma^2 is raised by what may be missing from it, since a density that expects too
 little noise loses without bound on rows farther out than it has seen, and one whose variance is r
 times too large only D/2 (log r + 1/r - 1) nats. One thing is what the start's mean squared error
-over the rows trained on exceeds its own over those held out (the difference estimator of sampling,
-Cochran 1977, section 7.9): if too few of the rows far out were held out, it shows there. With noise
-per feature it is the median of the features' own. The other is a row of a kind yet to come, which
-the networks rebuild no better than the first start rebuilds the others: it counts as one more,
-sigma^2 <- (n sigma^2 + max(sigma_0^2, sigma^2)) / (n + 1), as under a conjugate prior that is worth
-one row.
+over the rows trained on exceeds its own over those held out, times the slope of the errors now on
+those at the start (the regression estimator of sampling, Cochran 1977, chapter 7). If too few of
+the rows far out were held out, it shows there; the slope is 1 where the networks rebuild those rows
+no better than the start. With noise per feature it is the median of the features' own. The other
+is a row of a kind yet to come, which the networks rebuild no better than the first start rebuilds
+the others: it counts as one more, sigma^2 <- (n sigma^2 + max(sigma_0^2, sigma^2)) / (n + 1), as
+under a conjugate prior that is worth one row.
 
 **Reach.** R is the farthest that a row in training is from the centre or would be if it were drawn
 from the prior.
@@ -176,6 +177,11 @@ class Noise(nn.Module):
         """Raise sigma^2 by what may be missing from it."""
         trained, held_out = evidence.at_start()
         missed = self.errors(trained).mean(0) - self.errors(held_out).mean(0)
+        before, now = (
+            torch.cat([self.errors(rows) for rows in pair])
+            for pair in ((trained, held_out), (evidence.trained(), evidence.held_out()))
+        )
+        missed = missed * slope(before, now).clamp(0, 1)
         noise = self.variance * (1 + missed.median().clamp(min=0))
         unknown = (trained.x - trained.mean).square().mean(0)
         unknown = torch.maximum(unknown if noise.ndim else unknown.mean(), noise)
@@ -199,9 +205,8 @@ class Noise(nn.Module):
         distance = log_distance(rebuilt.z).double()
         error = self.errors(rebuilt).double().mean(1, keepdim=True).log()
         error = error + self.log_growth(rebuilt.z)
-        a, b = distance - distance.mean(), error - error.mean()
-        spread = (a.square().sum() + b.square().mean()).clamp(min=SMALLEST_NOISE)
-        return max(0.0, ((a * b).sum() / spread).item())
+        prior = (error - error.mean()).square().mean()
+        return max(0.0, slope(distance, error, prior).item())
 
     # --- what is kept -----------------------------------------------------------------------------
 
@@ -222,6 +227,12 @@ class Noise(nn.Module):
     def set_extra_state(self, state):
         self.growth, reach = state.tolist()
         self.reach = reach or math.inf
+
+
+def slope(x: Tensor, y: Tensor, prior: float | Tensor = 0.0) -> Tensor:
+    """The slope of y on x over rows, (n, k) each, of shape (k,): by ridge regression."""
+    a, b = x - x.mean(0), y - y.mean(0)
+    return (a * b).sum(0) / (a.square().sum(0) + prior).clamp(min=SMALLEST_NOISE)
 
 
 def reach(z: Tensor, n: int) -> float:

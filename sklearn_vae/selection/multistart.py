@@ -15,8 +15,8 @@ With rows held out, in order:
 3. **Refit.** What was held out is not wasted: the net goes on over all rows, at half the learning
    rate, for `LONGER` times the epochs that were best. Where no epoch helped, it is the linear model
    of all rows. A net trained on the rows held out should do no worse on them, nor on all rows, than
-   one that was not; if it does, the one before is kept. It is done for up to `FEW_ROWS` rows; with
-   more of them a tenth hardly changes anything.
+   one that was not; if it does, the one before is kept. It is done for up to `FEW_ROWS` rows. With
+   more of them a tenth hardly changes anything, and the net goes on at a fifth of the rate instead.
 4. **Calibration.** The likelihood settles last what held-out rows tell better than training, such
    as its noise (`Likelihood.calibrate`).
 5. **Check.** If the result is worse than the first start on all rows, trained on and held out, the
@@ -46,6 +46,10 @@ FEW_ROWS = 10_000
 CHECKED = 2_000
 WELL_EXPLAINED = 0.5  # share of the held-out variance with which no second start is asked for
 TRIAL = 100  # steps after which a second start has to have halved what the first left unexplained
+# The standard deviation of the noise, in the net's units, from which on steps have their full size,
+# and the least share of it.
+FULL_STEPS, SMALLEST_STEPS = 0.5, 0.1
+DECAYS = (0.2,)  # of the learning rate, with many rows
 LONGER, SHARE = 0.75, 0.5  # of the best epochs, and of the learning rate, in the refit
 
 
@@ -112,6 +116,7 @@ class Trainer:
         self.epochs_before = epochs_before
         self.drawn = net.weights()
         self.judged = None if x_valid is None else thinned(x_valid, JUDGED)
+        self.has_many_rows = len(x) + (0 if x_valid is None else len(x_valid)) > FEW_ROWS
 
     def run(self, start: Callable, stage: str, first: Run | None = None) -> Run | None:
         """Train from one start; if there is a first run, only where this one promises more."""
@@ -126,8 +131,8 @@ class Trainer:
         start(net, self.x, self.x_valid, train)
         if not all(promises):
             return None
+        net.fresh_optimizer(self._share())
         if first is not None:
-            net.fresh_optimizer()
             net.keep_best_.is_thorough = True
         origin, before, n_before = copy.deepcopy(net.module_), self.loss(), len(net.history)
         self._train(self.max_iter)
@@ -157,6 +162,34 @@ class Trainer:
     def _train(self, epochs):
         self.net.train_on(self.x, self.x_valid, epochs, self.seeds, self.epochs_before)
 
+    def _share(self):
+        """Of the learning rate: with many rows, the smaller the noise the smaller the steps."""
+        noise = self.net.module_.likelihood.noise
+        if noise is None or not self.has_many_rows:
+            return 1.0
+        sigma = noise.variance.mean().sqrt().item()
+        return min(1.0, max(SMALLEST_STEPS, sigma / FULL_STEPS))
+
+    def decay(self, run: Run) -> Run:
+        """Go on from the best weights at smaller learning rates."""
+        net, n_before = self.net, len(self.net.history)
+        net.load_weights(run.weights)
+        share, watch, taken = self._share(), run.watch, len(run.epochs)
+        for decay in DECAYS:
+            if watch.stopped_ and taken < self.max_iter:
+                net.fresh_optimizer(share * decay)
+                self._train(self.max_iter - taken)
+                taken += net.keep_best_.epochs_
+                watch = net.keep_best_
+        losses, explained = self._on_held_out()
+        return run._replace(
+            weights=net.weights(),
+            epochs=[*run.epochs, *net.history[n_before:]],
+            watch=copy.copy(watch),
+            losses=losses,
+            explained=explained,
+        )
+
     def _steps_per_epoch(self):
         return -(-len(self.x) // self.net.batch_size)
 
@@ -171,6 +204,7 @@ class Trainer:
             run.start(net, x_all, self.x_valid, None)
             return
         net.load_weights(run.weights)
+        net.fresh_optimizer(SHARE * self._share())
         epochs = math.ceil(LONGER * run.watch.best_epoch_)
         with net.keeping_the_last():
             net.train_on(x_all, self.x_valid, epochs, self.seeds, self.epochs_before)
@@ -231,6 +265,8 @@ def best_net(trainer: Trainer, starts: list, settle: bool = True) -> Run:
             if other and _takes_over(best.losses - other.losses, other.explained, best.explained):
                 best = other
     net.load_weights(best.weights)
+    if trainer.has_many_rows:
+        best = trainer.decay(best)
     _finish(trainer, best, first.origin, settle)
     loss = trainer.loss()
     if loss > first.before:

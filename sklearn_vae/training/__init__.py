@@ -12,6 +12,8 @@ caller and gone after training; the process's own streams are neither read nor m
 * `batches.py`: its batches, rows of one tensor.
 * `callbacks.py`: `KeepBest` stops training when the validation loss no longer falls, and restores
   the best weights; `KLWarmUp`.
+* `averaging.py`: the average of the weights over the last steps, which is what is kept.
+* `converted.py`: a module in float64, for evaluation.
 * `graph.py`: a step recorded as a CUDA graph, where nothing forbids it.
 * `step.py`: a step with its gradients written out, for the common networks on a CPU.
 * `devices.py`: devices by name, `SeededInit`, and what to do after a fork.

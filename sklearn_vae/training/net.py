@@ -1,8 +1,6 @@
 """The net: what skorch runs, epoch by epoch."""
 
-import copy
 import math
-import operator
 from contextlib import contextmanager, suppress
 from typing import NamedTuple
 
@@ -20,6 +18,7 @@ from ..objectives import fixed_deviates
 from .averaging import WARM_UP, WeightAverage, warm_up
 from .batches import Rows, ScoredRows, TensorBatches, thinned
 from .callbacks import KeepBest, KLWarmUp, StopTraining
+from .converted import Converted
 from .devices import threads
 from .graph import RecordedStep, may_record, settings
 from .step import step_for
@@ -36,52 +35,6 @@ class Seeds(NamedTuple):
     shuffle: int
     noise: int
     validation: int
-
-
-class Converted(NamedTuple):
-    """A module in float64, and what the module that it was made of consisted of.
-
-    Attributes
-    ----------
-    module : torch.nn.Module
-    parts : list of object
-        Layers, attributes, hooks and tensors.
-    numbers : list of Tensor
-        Copies of the tensors.
-    """
-
-    module: torch.nn.Module
-    parts: list
-    numbers: list
-
-    def is_of(self, parts, tensors):
-        """Whether it was made of these: the same objects, holding the same numbers."""
-        return (
-            len(parts) == len(self.parts)
-            and all(map(operator.is_, parts, self.parts))
-            and _all_equal(tensors, self.numbers)
-        )
-
-
-def _parts(module):
-    """All that a module's results depend on, and the tensors among it."""
-    parts, tensors = [], []
-    for layer in module.modules():
-        tensors += layer._parameters.values()
-        tensors += layer._buffers.values()
-        parts.append(layer)
-        parts += vars(layer).values()
-        parts += layer._forward_hooks.values()
-        parts += layer._forward_pre_hooks.values()
-    tensors = [tensor for tensor in tensors if tensor is not None]
-    return parts + tensors, tensors
-
-
-def _all_equal(tensors, others):
-    try:
-        return all(map(torch.equal, tensors, others))
-    except RuntimeError:  # of another dtype or on another device
-        return False
 
 
 class VAENet(NeuralNet):
@@ -480,14 +433,9 @@ class VAENet(NeuralNet):
         """
         if dtype is torch.float32:
             return self.module_
-        kept, (parts, tensors) = self._converted, _parts(self.module_)
-        if kept is not None and kept.is_of(parts, tensors):
-            return kept.module
-        with torch.inference_mode(False), torch.no_grad():
-            numbers = [tensor.detach().clone() for tensor in tensors]
-            module = copy.deepcopy(self.module_).double()
-        self._converted = Converted(module, parts, numbers)
-        return module
+        if self._converted is None or not self._converted.is_of(self.module_):
+            self._converted = Converted.of(self.module_)
+        return self._converted.module
 
     def __getstate__(self):
         return {**super().__getstate__(), "_converted": None}
