@@ -56,6 +56,7 @@ NETWORKS = {
 SEEDS = Seeds(1, 2, 3)
 LEARNING_RATE = 1e-3
 EPOCHS = 5
+WARM_UP = 30  # steps over which the learning rate grows
 
 
 def lean_net(n_features, hidden, d, batch, estimator=VAETransformer, **params):
@@ -91,7 +92,7 @@ def time_by_hand(net, x, epochs):
         torch.Generator().manual_seed(SEEDS[0]),
         torch.Generator().manual_seed(SEEDS[1]),
     )
-    losses = []
+    losses, taken = [], 0
     for _ in range(epochs):
         order = torch.randperm(len(x), generator=shuffle)
         total = torch.zeros(())
@@ -107,6 +108,8 @@ def time_by_hand(net, x, epochs):
             loss = (0.5 * squared * torch.exp(-log_sigma2) + kl) / n + 0.5 * D * (
                 log_sigma2 + math.log(2 * math.pi)
             )
+            taken += 1
+            optimizer.param_groups[0]["lr"] = LEARNING_RATE * min(1, taken / WARM_UP)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()

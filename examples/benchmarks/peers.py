@@ -1,0 +1,178 @@
+"""A default fit beside others' defaults: seconds, and reconstruction R² of held-out rows.
+
+VAETransformer, PCA, UMAP (umap-learn, after its compilation), MLPRegressor trained to give back its
+input through d units, and pythae's VAE with its default trainer, each on standardised features and
+one thread, in turn, several times; medians. UMAP's R² is that of its inverse transform, and is left
+out where that takes minutes. Others take part if they are installed (``pip install umap-learn
+pythae``).
+
+Run as ``python examples/benchmarks/peers.py --out examples/benchmarks/peers.txt``.
+"""
+
+import argparse
+import contextlib
+import io
+import os
+import tempfile
+import time
+import warnings
+from importlib.util import find_spec
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("NUMBA_NUM_THREADS", "1")
+
+import numpy as np
+import torch
+from report import heading, publish
+from sklearn.decomposition import PCA
+from sklearn.metrics import r2_score
+from sklearn.model_selection import train_test_split
+from sklearn.neural_network import MLPRegressor
+from sklearn.preprocessing import StandardScaler
+from tables import load_tables
+
+from sklearn_vae import VAETransformer
+
+TABLES = {"wine": 178, "breast_cancer": 569, "digits": 1797, "mnist": 5000, "shuttle": 58000}
+
+
+class Bottleneck(MLPRegressor):
+    """An autoencoder of scikit-learn's perceptron."""
+
+    def __init__(self, d, seed):
+        super().__init__((128, d, 128), activation="tanh", random_state=seed)
+
+    def fit(self, X):
+        """Train it to give back X."""
+        return super().fit(X, X)
+
+
+class Umap:
+    """UMAP with its inverse."""
+
+    def __init__(self, d, seed):
+        import umap
+
+        self.model = umap.UMAP(n_components=d, random_state=seed, n_jobs=1)
+
+    def fit(self, X):
+        """Embed X."""
+        self.model.fit(X)
+        return self
+
+    def predict(self, X):
+        """What a row's embedding is taken back to."""
+        if len(X) > 500 or X.shape[1] > 100:
+            return None
+        return self.model.inverse_transform(self.model.transform(X))
+
+
+class Pythae:
+    """pythae's VAE as its pipeline trains it."""
+
+    def __init__(self, d, seed):
+        self.d, self.seed = d, seed
+
+    def fit(self, X):
+        """Train on X."""
+        from pythae.models import VAE, VAEConfig
+        from pythae.pipelines import TrainingPipeline
+        from pythae.trainers import BaseTrainerConfig
+
+        torch.manual_seed(self.seed)
+        self.model = VAE(VAEConfig(input_dim=(X.shape[1],), latent_dim=self.d))
+        with tempfile.TemporaryDirectory() as folder:
+            config = BaseTrainerConfig(output_dir=folder, no_cuda=True)
+            TrainingPipeline(training_config=config, model=self.model)(X.astype(np.float32))
+        return self
+
+    def predict(self, X):
+        """What a row's code is decoded to."""
+        rows = torch.from_numpy(X.astype(np.float32))
+        with torch.no_grad():
+            mean = self.model.encoder(rows).embedding
+            return self.model.decoder(mean).reconstruction.numpy()
+
+
+def rebuilt(model, X):
+    """By whatever the model calls it."""
+    if hasattr(model, "inverse_transform"):
+        return model.inverse_transform(model.transform(X))
+    return model.predict(X)
+
+
+def peers():
+    """Names and factories f(d, seed)."""
+    yield "PCA", lambda d, seed: PCA(d, random_state=seed)
+    yield "VAETransformer", lambda d, seed: VAETransformer(d, random_state=seed)
+    yield "MLPRegressor", Bottleneck
+    if find_spec("umap"):
+        yield "UMAP", Umap
+    if find_spec("pythae"):
+        yield "pythae", Pythae
+
+
+def measure(name, d, repeats, leave_out):
+    """{model: (median seconds, mean R²)} of one table."""
+    X = load_tables([name])[name][0]
+    X = X[:, np.ptp(X, axis=0) > 0]
+    cells = {}
+    for seed in range(repeats):
+        train, test = train_test_split(X, random_state=seed)
+        train, test = train[:, np.ptp(train, axis=0) > 0], test[:, np.ptp(train, axis=0) > 0]
+        scaler = StandardScaler().fit(train)
+        train, test = scaler.transform(train), scaler.transform(test)
+        for label, make in peers():
+            if label in leave_out:
+                continue
+            start = time.perf_counter()
+            with (
+                contextlib.redirect_stdout(io.StringIO()),
+                contextlib.redirect_stderr(io.StringIO()),
+            ):
+                model = make(d, seed).fit(train)
+                seconds = time.perf_counter() - start
+                again = rebuilt(model, test)
+            r2 = np.nan
+            if again is not None:
+                r2 = r2_score(test, again, multioutput="variance_weighted")
+            cells.setdefault(label, []).append((seconds, r2))
+    return {
+        label: (np.median([c[0] for c in runs]), np.mean([c[1] for c in runs]))
+        for label, runs in cells.items()
+    }
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--tables", nargs="*", default=list(TABLES))
+    parser.add_argument("--d", nargs="*", type=int, default=[2, 8])
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--leave-out", nargs="*", default=[])
+    parser.add_argument("--out")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    warnings.simplefilter("ignore")
+    if find_spec("umap") and "UMAP" not in options.leave_out:
+        Umap(2, 0).fit(np.random.RandomState(0).rand(200, 5))  # it compiles at its first use
+    words = f"peers.py --tables {' '.join(options.tables)} --d {' '.join(map(str, options.d))}"
+    words += f" --repeats {options.repeats}"
+    words += f" --leave-out {' '.join(options.leave_out)}" if options.leave_out else ""
+    packages = ["torch", "scikit-learn"]
+    packages += ["umap-learn"] if find_spec("umap") else []
+    packages += ["pythae"] if find_spec("pythae") else []
+    lines = heading(words, packages, "one thread")
+    lines += ["", "seconds of a fit (median), and R² of held-out rows (mean)", ""]
+    for name in options.tables:
+        for d in options.d:
+            cells = measure(name, d, options.repeats, options.leave_out)
+            lines.append(
+                f"{name:14} d={d}  "
+                + "  ".join(f"{label} {s:8.2f} s {r2:6.3f}" for label, (s, r2) in cells.items())
+            )
+            print(lines[-1], flush=True)
+    publish(lines, options.out)
+
+
+if __name__ == "__main__":
+    main()
