@@ -69,6 +69,10 @@ PARAMETERS = """
     max_iter : int, default=500
         Epochs at most.
 
+    max_time : float or None, default=None
+        Seconds of training at most, after which the best weights so far are kept. A step that has
+        begun is finished, and so are the linear start and the calibration.
+
     tol : float, default=1e-4
         Nats per sample by which the monitored loss must fall to count as an improvement.
 
@@ -304,6 +308,7 @@ class RhoVAETransformer(BaseVAE):
         batch_size="auto",
         alpha=0.0,
         max_iter=500,
+        max_time=None,
         tol=1e-4,
         n_iter_no_change="auto",
         early_stopping="auto",
@@ -330,6 +335,7 @@ class RhoVAETransformer(BaseVAE):
             batch_size=batch_size,
             alpha=alpha,
             max_iter=max_iter,
+            max_time=max_time,
             tol=tol,
             n_iter_no_change=n_iter_no_change,
             early_stopping=early_stopping,

@@ -1,11 +1,13 @@
 """How skorch runs the module: batches, seeds, callbacks, and the door to the rest of skorch."""
 
+import itertools
 import pickle
 
 import numpy as np
 import pytest
 import torch
 from sklearn.datasets import load_iris
+from sklearn.exceptions import ConvergenceWarning
 from skorch.callbacks import (
     Callback,
     Checkpoint,
@@ -28,6 +30,7 @@ from sklearn_vae.training import (
     graph,
     resolve_device,
 )
+from sklearn_vae.training.averaging import GAMMA, WARM_UP, WeightAverage
 
 X = load_iris().data
 
@@ -256,6 +259,99 @@ def test_recorded_steps_are_the_same_steps(records, covariance_type):
     assert records.replayed == 4 * (2 + 5)  # in epochs 5 and 6, and 8 to 12
     np.testing.assert_allclose(*(fit.loss_curve_ for fit in fits), rtol=1e-6)
     np.testing.assert_allclose(*(fit.transform(X) for fit in fits), rtol=1e-4, atol=1e-6)
+
+
+def test_the_average_is_that_of_the_formula():
+    """Polynomial decay: later weights count more, and a single one counts all."""
+    module = torch.nn.Linear(3, 2)
+    average, mean = WeightAverage(module), None
+    for t in range(1, 50):
+        weights = torch.randn(2, 3, generator=torch.Generator().manual_seed(t))
+        with torch.no_grad():
+            module.weight.copy_(weights)
+        average.add()
+        share = (GAMMA + 1) / (t + GAMMA)
+        mean = weights if mean is None else (1 - share) * mean + share * weights
+    average.show(True)
+    torch.testing.assert_close(module.weight.detach(), mean)
+    average.show(True)
+    torch.testing.assert_close(module.weight.detach(), mean)
+    average.show(False)
+    torch.testing.assert_close(module.weight.detach(), weights)
+
+
+def test_the_average_is_better_than_the_last_weights():
+    """Of a least-squares fit by noisy steps at a constant rate."""
+    rng = torch.Generator().manual_seed(0)
+    x = torch.randn(500, 4, generator=rng)
+    y = x @ torch.ones(4, 1) + torch.randn(500, 1, generator=rng)
+    best = torch.linalg.lstsq(x, y).solution.T
+    module = torch.nn.Linear(4, 1, bias=False)
+    average, optimizer = WeightAverage(module), torch.optim.AdamW(module.parameters(), lr=0.05)
+    for _ in range(400):
+        rows = torch.randint(500, (16,), generator=rng)
+        optimizer.zero_grad()
+        (module(x[rows]) - y[rows]).square().mean().backward()
+        optimizer.step()
+        average.add()
+    last = (module.weight.detach() - best).norm()
+    average.show(True)
+    assert (module.weight.detach() - best).norm() < 0.5 * last
+
+
+class Rates(Callback):
+    """The learning rate at each step and after each epoch."""
+
+    def __init__(self):
+        self.steps, self.epochs = [], []
+
+    def on_grad_computed(self, net, **kwargs):
+        self.steps.append(net.optimizer_.param_groups[0]["lr"])
+
+    def on_epoch_end(self, net, **kwargs):
+        self.epochs.append(net.optimizer_.param_groups[0]["lr"])
+
+
+def test_the_first_steps_are_small(Estimator):
+    rates = Rates()
+    params = {"early_stopping": False, "batch_size": 30, "learning_rate_init": 1e-3}
+    quick(Estimator, max_iter=10, **params, net_params={"callbacks": [rates]}).fit(X)
+    expected = 1e-3 * np.minimum(1, np.arange(1, len(rates.steps) + 1) / WARM_UP)
+    np.testing.assert_allclose(rates.steps, expected)
+    assert len(rates.steps) > WARM_UP
+    np.testing.assert_allclose(rates.epochs, 1e-3)
+
+
+def test_held_out_rows_are_trained_on_from_the_best_weights(Estimator):
+    """For three quarters of the epochs that were best."""
+    stages, best = [], []
+
+    class Stages(Callback):
+        def on_epoch_end(self, net, **kwargs):
+            stages.append(net.stage_)
+
+        def on_train_end(self, net, **kwargs):
+            if net.stage_ == "first start":
+                best.append(net.keep_best_.best_epoch_)
+
+    quick(Estimator, max_iter=20, net_params={"callbacks": [Stages()]}).fit(X)
+    assert best[0] > 0
+    assert stages.count("refit") == -(-3 * best[0] // 4)
+
+
+@pytest.mark.parametrize("early_stopping", [True, False])
+def test_a_time_limit_keeps_the_best_weights_so_far(Estimator, early_stopping, monkeypatch):
+    """By a clock that counts steps."""
+    ticks = itertools.count()
+    monkeypatch.setattr("sklearn_vae.training.net.time.monotonic", lambda: next(ticks))
+    params = {"early_stopping": early_stopping, "max_iter": 500, "batch_size": 30}
+    with pytest.warns(ConvergenceWarning, match="max_time=50 ended it"):
+        model = Estimator(2, max_time=50, random_state=0, **params).fit(X)
+    start = Estimator(2, learning_rate_init=1e-12, random_state=0, **{**params, "max_iter": 1})
+    assert next(ticks) < 70
+    assert 1 < model.n_iter_ < 15
+    assert model.score(X) >= start.fit(X).score(X)
+    assert len(pickle.loads(pickle.dumps(model)).loss_curve_) == model.n_iter_
 
 
 class OwnActivation(torch.nn.Module):

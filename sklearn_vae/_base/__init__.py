@@ -59,6 +59,7 @@ class BaseVAE(Fitting, Evaluation, BaseEstimator):
         "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
         "alpha": [Interval(Real, 0, None, closed="left")],
         "max_iter": [Interval(Integral, 1, None, closed="left")],
+        "max_time": [Interval(Real, 0, None, closed="neither"), None],
         "tol": [Interval(Real, 0, None, closed="left")],
         "n_iter_no_change": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
         "early_stopping": [StrOptions({"auto"}), "boolean", HasMethods(["split", "get_n_splits"])],
@@ -88,6 +89,7 @@ class BaseVAE(Fitting, Evaluation, BaseEstimator):
         batch_size="auto",
         alpha=0.0,
         max_iter=500,
+        max_time=None,
         tol=1e-4,
         n_iter_no_change="auto",
         early_stopping="auto",
@@ -113,6 +115,7 @@ class BaseVAE(Fitting, Evaluation, BaseEstimator):
         self.batch_size = batch_size
         self.alpha = alpha
         self.max_iter = max_iter
+        self.max_time = max_time
         self.tol = tol
         self.n_iter_no_change = n_iter_no_change
         self.early_stopping = early_stopping

@@ -6,6 +6,7 @@ order; and only then let the result take the place of what was there before. A f
 interrupted leaves the estimator as it was.
 """
 
+import time
 import warnings
 from contextlib import contextmanager
 
@@ -76,7 +77,7 @@ class Fitting:
             If most components tell nothing, if held-out rows seem to be related to the rows trained
             on, or if the likelihood has no upper bound, so that the score means nothing.
         ConvergenceWarning
-            If `max_iter` ended a training that was still improving.
+            If `max_iter` ended a training that was still improving, or `max_time` ended it.
         """
         with self._unchanged_on_failure():
             resume = self.warm_start and hasattr(self, "net_")
@@ -90,10 +91,11 @@ class Fitting:
             self._diagnose(X)
         warn_of_collapse(self)
         warn_of_no_upper_bound(self)
-        if still_improving:
+        limit = "max_iter" if still_improving else "max_time" if self.net_.was_late_ else None
+        if limit:
             warnings.warn(
-                f"{type(self).__name__}.fit was still improving when max_iter={self.max_iter} "
-                "ended it. Raise max_iter to train longer.",
+                f"{type(self).__name__}.fit was still improving when "
+                f"{limit}={getattr(self, limit)} ended it. Raise {limit} to train longer.",
                 ConvergenceWarning,
                 stacklevel=3,
             )
@@ -295,6 +297,7 @@ class Fitting:
         trainer = Trainer(
             net, x, x_valid, max_iter, Seeds(*seeds[3:]), self.n_iter_ if resume else 0
         )
+        net.deadline_ = time.monotonic() + (np.inf if self.max_time is None else self.max_time)
         with net.in_its_threads():
             best = best_net(trainer, starts, settle)
         if start is not None or not resume:

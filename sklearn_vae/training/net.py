@@ -1,6 +1,7 @@
 """The net: what skorch runs, epoch by epoch."""
 
 import math
+import time
 from contextlib import contextmanager, suppress
 from typing import NamedTuple
 
@@ -75,6 +76,7 @@ class VAENet(NeuralNet):
         self.n_threads = n_threads
         self.record_steps = record_steps
         self.stage_, self.epochs_before_, self.ended_ = None, 0, False
+        self.deadline_, self.was_late_ = math.inf, False
         self._forget_training()
 
     def _forget_training(self):
@@ -211,6 +213,9 @@ class VAENet(NeuralNet):
         average = self.average_
 
         def step(batch, **fit_params):
+            if time.monotonic() > self.deadline_:
+                self.was_late_ = True
+                raise StopTraining
             if average.steps < self._small_steps:
                 result = warm_up(
                     lambda: step_fn(batch, **fit_params), self.optimizer_, average.steps
@@ -387,6 +392,7 @@ class VAENet(NeuralNet):
             with suppress(StopTraining):
                 self.fit_loop(data, epochs=epochs)
                 self.ended_ = False
+            self.average_.show(True)
             self.notify("on_train_end", X=data, y=None)
             return self
         finally:
