@@ -127,10 +127,10 @@ class ELBO(Objective):
         self.free_bits = free_bits
 
     def check(self):
-        self._check_number("beta", 0)
-        self._check_number("n_draws", 1, integer=True)
-        self._check_number("kl_warmup", 0, integer=True)
-        self._check_number("free_bits", 0)
+        self.check_number("beta", 0)
+        self.check_number("n_draws", 1, integer=True)
+        self.check_number("kl_warmup", 0, integer=True)
+        self.check_number("free_bits", 0)
 
     @property
     def only_rebuilds(self) -> bool:
@@ -165,7 +165,7 @@ class IWAE(Objective):
         self.n_draws = n_draws
 
     def check(self):
-        self._check_number("n_draws", 1, integer=True)
+        self.check_number("n_draws", 1, integer=True)
 
     def forward(self, output, x):
         return importance_weighted(output, x)
@@ -194,8 +194,8 @@ class InfoVAE(ELBO):
 
     def check(self):
         super().check()
-        self._check_number("alpha", -1e6)
-        self._check_number("lambda_", -1e6)
+        self.check_number("alpha", -1e6)
+        self.check_number("lambda_", -1e6)
 
     @property
     def mmd_weight(self) -> float:

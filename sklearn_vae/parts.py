@@ -42,19 +42,20 @@ class Part:
     def check(self) -> None:
         """Raise a ValueError if a parameter has a value that it must not have."""
 
-    def _refuse(self, name, wanted):
+    def refuse(self, name: str, wanted: str):
+        """Raise a ValueError that says what a parameter must be, and what it is."""
         raise ValueError(
             f"The {name!r} parameter of {type(self).__name__} must be {wanted}. Got "
             f"{getattr(self, name)!r} instead."
         )
 
-    def _check_number(self, name, least, *, strictly=False, integer=False):
+    def check_number(self, name: str, least: float, *, strictly=False, integer=False) -> None:
         """Refuse what is no finite number, or below `least`, or `strictly` equal to it."""
         value, kind = getattr(self, name), Integral if integer else Real
         fits = isinstance(value, kind) and not isinstance(value, bool) and least <= value < 1e300
         if not fits or (strictly and value == least):
             what = "an integer" if integer else "a number"
-            self._refuse(name, f"{what} {'above' if strictly else 'of at least'} {least:g}")
+            self.refuse(name, f"{what} {'above' if strictly else 'of at least'} {least:g}")
 
     def __repr__(self):
         given = [

@@ -42,7 +42,7 @@ def warn_of_no_upper_bound(model):
             f"of {type(model).__name__} rebuild them but for rounding, and the learned noise "
             "variance is next to nothing. The score tells nothing of other data. Ask for "
             "fewer components, give more rows, leave out columns that follow from others, or "
-            "fix noise_variance.",
+            "fix the noise, as in likelihood=Gaussian(noise_variance=0.01).",
             UserWarning,
             stacklevel=4,
         )

@@ -102,11 +102,11 @@ class LocationScale(RealValued):
         noise = self.noise_variance
         if isinstance(noise, str):
             if noise not in ("shared", "per_feature"):
-                self._refuse("noise_variance", "'shared', 'per_feature' or a number above 0")
+                self.refuse("noise_variance", "'shared', 'per_feature' or a number above 0")
         elif not (isinstance(noise, Real) and 0 < noise < math.inf):
-            self._refuse("noise_variance", "'shared', 'per_feature' or a number above 0")
+            self.refuse("noise_variance", "'shared', 'per_feature' or a number above 0")
         if self.noise_growth != "auto":
-            self._check_number("noise_growth", 0)
+            self.check_number("noise_growth", 0)
 
     def build(self, scale):
         learned = isinstance(self.noise_variance, str)
