@@ -235,7 +235,7 @@ def trained_at_random(posterior, d, noise, X):
     schedule = LRScheduler(torch.optim.lr_scheduler.CosineAnnealingLR, T_max=1500)
     params = {
         "hidden_layer_sizes": (),
-        "learning_rate_init": 0.02,
+        "learning_rate_init": 0.04,
         "batch_size": 1000,
         "objective": ELBO(n_draws=4),
         "max_iter": 1500,
