@@ -79,7 +79,7 @@ PARAMETERS = """
     n_iter_no_change : int or "auto", default="auto"
         Epochs without improvement after which training stops. "auto" is 20, but at least 40 steps
         and at most 100; at least five epochs, and a fifth of those so far. What was gained since
-        the start then has to grow by 3 % to count as an improvement.
+        the start then has to grow by 1 % to count as an improvement.
 
     early_stopping : bool, "auto" or splitter, default="auto"
         Whether a part of the data is held out, whose loss then decides when to stop and which

@@ -329,9 +329,16 @@ def release_noise(module: VAE, judge: VAE, x: Tensor) -> None:
     itself or one that was not trained on x. One number for all features: with one for each, a few
     rows would decide on many numbers.
     """
+    error = x - judge.reconstruct(x)
+    give_noise(module, error.square().mean().clamp(min=SMALLEST_NOISE).expand(x.shape[1]))
+
+
+@torch.no_grad()
+def give_noise(module: VAE, variance: Tensor) -> None:
+    """Set a learned noise, and let the posterior variance have a like share."""
     noise = module.likelihood.noise
-    error, before = x - judge.reconstruct(x), noise.variance.mean()
-    noise.set(error.square().mean().clamp(min=SMALLEST_NOISE).expand(x.shape[1]))
+    before = noise.variance.mean()
+    noise.set(variance)
     _widen_posterior(module, torch.log(noise.variance.mean() / before))
 
 

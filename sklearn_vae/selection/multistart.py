@@ -40,6 +40,7 @@ import torch
 from ..module import VAE
 from ..training import KeepBest, Seeds, VAENet, thinned
 from .evidence import JUDGED, Evidence, verdict
+from .linear import give_noise
 
 FEW_ROWS = 10_000
 # Rows trained on and rows held out at most, by which the result is compared with the start.
@@ -49,6 +50,7 @@ TRIAL = 100  # steps after which a second start has to have halved what the firs
 # The standard deviation of the noise, in the net's units, from which on steps have their full size,
 # and the least share of it.
 FULL_STEPS, SMALLEST_STEPS = 0.5, 0.1
+FULL_WIDTH = 200  # features, up to which steps have their full size
 DECAYS = (0.2,)  # of the learning rate, with many rows
 LONGER, SHARE = 0.75, 0.5  # of the best epochs, and of the learning rate, in the refit
 
@@ -163,12 +165,17 @@ class Trainer:
         self.net.train_on(self.x, self.x_valid, epochs, self.seeds, self.epochs_before)
 
     def _share(self):
-        """Of the learning rate: with many rows, the smaller the noise the smaller the steps."""
+        """Of the learning rate.
+
+        A step moves what a layer gives in proportion to its number of inputs. And with many rows,
+        the smaller the noise the smaller the steps.
+        """
+        share = min(1.0, FULL_WIDTH / self.x.shape[1]) if isinstance(self.x, torch.Tensor) else 1.0
         noise = self.net.module_.likelihood.noise
         if noise is None or not self.has_many_rows:
-            return 1.0
+            return share
         sigma = noise.variance.mean().sqrt().item()
-        return min(1.0, max(SMALLEST_STEPS, sigma / FULL_STEPS))
+        return share * min(1.0, max(SMALLEST_STEPS, sigma / FULL_STEPS))
 
     def decay(self, run: Run) -> Run:
         """Go on from the best weights at smaller learning rates."""
@@ -199,9 +206,13 @@ class Trainer:
         If they are where it started, it is taken to the same start, of all rows.
         """
         net, x_all = self.net, torch.cat([self.x, self.x_valid])
+        noise = net.module_.likelihood.noise
+        told = None if noise is None else noise.variance.detach().clone()
         self._begin("refit", SHARE)
         if not run.is_trained:
-            run.start(net, x_all, self.x_valid, None)
+            run.start(net, x_all, None, None)
+            if told is not None and x_all.shape[1] >= len(self.x):
+                give_noise(net.module_, told)  # which rows told that were held out then
             return
         net.load_weights(run.weights)
         net.fresh_optimizer(SHARE * self._share())

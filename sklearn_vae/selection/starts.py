@@ -48,12 +48,16 @@ def starting_points(
     def as_drawn(net, *_):
         pass
 
-    def linear(net, x, *_):
+    def linear(net, x, x_valid=None, *_):
+        of_wide = x_valid is not None and x.shape[1] >= len(x)
         x = _sample(x)
         if name == "known_noise" and only_rebuilds:
             start_at(net.module_, projection(x, d, variance, seed))
         else:
             start_at(net.module_, linear_model(name, x, d, seed, variance))
+        if of_wide and noise is not None and noise.is_learned:
+            # Of more features than rows, the rows that a model is found from do not tell its noise.
+            release_noise(net.module_, net.module_, thinned(x_valid, JUDGED))
 
     def at_the_mean(net, x, *_):
         _, bias = net.module_.likelihood.start(linear_model("mean", _sample(x), d, seed))

@@ -7,7 +7,7 @@ from skorch.callbacks import Callback
 # Patience that is chosen: ENOUGH_EPOCHS within these steps, FEWEST_EPOCHS, a share of those taken.
 LEAST_STEPS, MOST_STEPS = 40, 100
 FEWEST_EPOCHS, ENOUGH_EPOCHS, SHARE = 5, 20, 0.2
-WORTH = 0.03  # what an improvement is then, as a share of all that was gained since the start
+WORTH = 0.01  # what an improvement is then, as a share of all that was gained since the start
 
 
 class StopTraining(Exception):
@@ -26,7 +26,7 @@ class KeepBest(Callback):
     patience : int, float or "auto"
         Epochs without an improvement of more than `tol` before training stops. "auto" for 20,
         but at least 40 steps and at most 100; at least five, and a fifth of those so far. What was
-        gained since the start then has to grow by 3 % to count as an improvement.
+        gained since the start then has to grow by 1 % to count as an improvement.
     tol : float
         Nats per sample.
 
