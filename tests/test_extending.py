@@ -280,6 +280,16 @@ def test_an_unknown_parameter_is_told_what_is_known():
         VAETransformer(likelihood=StudentT()).set_params(likelihood__nu=3)
 
 
+def test_parameters_of_a_part_that_was_named():
+    """The object of that name takes its place."""
+    model = VAETransformer().set_params(objective__beta=4.0, likelihood__noise_variance=0.5)
+    assert repr(model.objective) == "ELBO(beta=4.0)"
+    assert repr(model.likelihood) == "Gaussian(noise_variance=0.5)"
+    model.set_params(likelihood="poisson")
+    with pytest.raises(ValueError, match="Poisson has no parameter 'noise_variance'"):
+        model.set_params(likelihood__noise_variance=1.0)
+
+
 def test_another_part_cannot_go_on_training():
     model = quick(likelihood=StudentT(4.0), warm_start=True).fit(X_WINE)
     model.set_params(likelihood=StudentT(4.0)).fit(X_WINE)

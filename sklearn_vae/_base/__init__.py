@@ -15,6 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 from ..likelihoods import LIKELIHOODS, Likelihood
 from ..networks import ACTIVATIONS
 from ..objectives import OBJECTIVES, Objective
+from ..parts import made
 from ..posteriors import POSTERIORS
 from ..training import (
     carries_functions,
@@ -126,6 +127,27 @@ class BaseVAE(Fitting, Evaluation, BaseEstimator):
         self.net_params = net_params
         self.random_state = random_state
         self.verbose = verbose
+
+    def set_params(self, **params):
+        """Set parameters, also those of parts.
+
+        Parameters
+        ----------
+        **params : dict
+            Names and values. ``objective__beta=4`` is the parameter `beta` of the objective. If the
+            objective is a name, such as "elbo", the object of that name takes its place.
+
+        Returns
+        -------
+        self : object
+            The estimator.
+        """
+        for name, family in {"likelihood": LIKELIHOODS, "objective": OBJECTIVES}.items():
+            part = params.get(name, getattr(self, name))
+            nested = any(key.startswith(f"{name}__") for key in params)
+            if nested and isinstance(part, str) and part in family:
+                params[name] = made(part, family)
+        return super().set_params(**params)
 
     @property
     def device_(self):

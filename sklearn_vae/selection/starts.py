@@ -49,7 +49,7 @@ def starting_points(
         pass
 
     def linear(net, x, x_valid=None, *_):
-        of_wide = x_valid is not None and x.shape[1] >= len(x)
+        of_wide = x_valid is not None and likelihood.n_features >= len(x)
         x = _sample(x)
         if name == "known_noise" and only_rebuilds:
             start_at(net.module_, projection(x, d, variance, seed))
