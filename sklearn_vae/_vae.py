@@ -57,8 +57,9 @@ PARAMETERS = """
 
     learning_rate_init : float, default=6e-3
         Learning rate of AdamW, which the first 30 steps work up to. It stays what it is: the
-        weights that are kept are averages over the last steps, and need no decay. With more than
-        10,000 rows it is smaller where the noise is small, and a fifth of it at the end.
+        weights that are kept are averages over the last steps, and need no decay. There are two
+        exceptions. With more than 200 features it is divided by their number over 200. With more
+        than 10,000 rows it is smaller where the noise is small, and a fifth of it at the end.
 
     batch_size : int or "auto", default="auto"
         Samples per training step; "auto" is 128.

@@ -64,8 +64,3 @@ class Part:
             if getattr(self, name) is not default and getattr(self, name) != default
         ]
         return f"{type(self).__name__}({', '.join(given)})"
-
-
-def made(part, family: dict) -> Part:
-    """A part of its own for one fit: of a name in `family`, or a copy of the part that is given."""
-    return family[part]() if isinstance(part, str) else type(part)(**part.get_params())

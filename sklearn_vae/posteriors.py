@@ -115,12 +115,14 @@ class Posterior:
         """L L^T in the family's own numbers."""
         return {"variance": self.variance}
 
-    @staticmethod
-    def closest_to(eigenvalues: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    @classmethod
+    def closest_to(cls, eigenvalues: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The basis and the numbers in which this family comes closest to a given covariance.
 
         p(x) does not change when z is rotated, so the model may choose the basis in which its
-        posterior covariance, of these eigenvalues, is best expressed by the family.
+        posterior covariance, of these eigenvalues v_j, is best expressed by the family. By default
+        that is the basis of the eigenvectors: with a variance per component they are v_j, with one
+        for all d / sum_j (1 / v_j), and whatever else shapes L is 0.
 
         Parameters
         ----------
@@ -134,7 +136,10 @@ class Posterior:
         numbers : ndarray of shape (n_numbers(d) - d,)
             What the encoder has to say after mu.
         """
-        raise NotImplementedError
+        d = len(eigenvalues)
+        variances = eigenvalues if cls.n_variances(d) == d else [1 / np.mean(1 / eigenvalues)]
+        numbers = number_for(torch.log(torch.as_tensor(variances))).numpy()
+        return np.eye(d), np.append(numbers, np.zeros(cls.n_others(d)))
 
     @classmethod
     def order(cls, told: np.ndarray) -> np.ndarray:
@@ -218,12 +223,6 @@ class Diagonal(Posterior):
     def whiten(self, v):
         return v / self.scale
 
-    @staticmethod
-    def closest_to(eigenvalues):
-        return np.eye(len(eigenvalues)), number_for(
-            torch.log(torch.from_numpy(eigenvalues))
-        ).numpy()
-
 
 class Spherical(Diagonal):
     """L = sqrt(s) I: one variance for all components.
@@ -235,11 +234,6 @@ class Spherical(Diagonal):
     @staticmethod
     def n_variances(n_components):
         return 1
-
-    @staticmethod
-    def closest_to(eigenvalues):
-        s = torch.tensor([1 / np.mean(1 / eigenvalues)])
-        return np.eye(len(eigenvalues)), number_for(torch.log(s)).numpy()
 
 
 class Full(Posterior):
@@ -289,11 +283,6 @@ class Full(Posterior):
 
     def own_form(self):
         return {"factor": self.factor}
-
-    @staticmethod
-    def closest_to(eigenvalues):
-        basis, numbers = Diagonal.closest_to(eigenvalues)
-        return basis, np.append(numbers, np.zeros(Full.n_others(len(eigenvalues))))
 
 
 class ScaledAR1(Posterior):
@@ -360,11 +349,6 @@ class ScaledAR1(Posterior):
 
     def own_form(self):
         return {"variance": self.variance, "rho": self.rho}
-
-    @staticmethod
-    def closest_to(eigenvalues):
-        basis, numbers = Diagonal.closest_to(eigenvalues)
-        return basis, np.append(numbers, 0.0)
 
 
 class AR1(ScaledAR1):

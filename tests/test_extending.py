@@ -21,7 +21,7 @@ from sklearn_vae import RhoVAETransformer, VAETransformer
 from sklearn_vae.datasets import make_sine_sum
 from sklearn_vae.likelihoods import Gaussian, Likelihood, LocationScale
 from sklearn_vae.objectives import ELBO, Objective, reconstruction
-from sklearn_vae.posteriors import Diagonal, Posterior, number_for
+from sklearn_vae.posteriors import Diagonal, Posterior
 
 
 class StudentT(LocationScale):
@@ -75,11 +75,6 @@ class OneForAll(Posterior):
 
     def whiten(self, v):
         return v / self.scale
-
-    @staticmethod
-    def closest_to(eigenvalues):
-        s = torch.tensor([1 / np.mean(1 / eigenvalues)])
-        return np.eye(len(eigenvalues)), number_for(torch.log(s)).numpy()
 
 
 class Capacity(Objective):

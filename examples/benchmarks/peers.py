@@ -23,17 +23,15 @@ os.environ.setdefault("NUMBA_NUM_THREADS", "1")
 
 import numpy as np
 import torch
+from measures import r2, split_of
 from report import heading, publish
 from sklearn.decomposition import PCA
-from sklearn.metrics import r2_score
-from sklearn.model_selection import train_test_split
 from sklearn.neural_network import MLPRegressor
-from sklearn.preprocessing import StandardScaler
 from tables import load_tables
 
 from sklearn_vae import VAETransformer
 
-TABLES = {"wine": 178, "breast_cancer": 569, "digits": 1797, "mnist": 5000, "shuttle": 58000}
+TABLES = "wine", "breast_cancer", "digits", "mnist", "shuttle"
 
 
 class Bottleneck(MLPRegressor):
@@ -115,13 +113,9 @@ def peers():
 def measure(name, d, repeats, leave_out):
     """{model: (median seconds, mean R²)} of one table."""
     X = load_tables([name])[name][0]
-    X = X[:, np.ptp(X, axis=0) > 0]
     cells = {}
     for seed in range(repeats):
-        train, test = train_test_split(X, random_state=seed)
-        train, test = train[:, np.ptp(train, axis=0) > 0], test[:, np.ptp(train, axis=0) > 0]
-        scaler = StandardScaler().fit(train)
-        train, test = scaler.transform(train), scaler.transform(test)
+        train, test, *_ = split_of(X, None, seed)
         for label, make in peers():
             if label in leave_out:
                 continue
@@ -133,10 +127,8 @@ def measure(name, d, repeats, leave_out):
                 model = make(d, seed).fit(train)
                 seconds = time.perf_counter() - start
                 again = rebuilt(model, test)
-            r2 = np.nan
-            if again is not None:
-                r2 = r2_score(test, again, multioutput="variance_weighted")
-            cells.setdefault(label, []).append((seconds, r2))
+            explained = np.nan if again is None else r2(test, again)
+            cells.setdefault(label, []).append((seconds, explained))
     return {
         label: (np.median([c[0] for c in runs]), np.mean([c[1] for c in runs]))
         for label, runs in cells.items()
@@ -168,7 +160,10 @@ def main():
             cells = measure(name, d, options.repeats, options.leave_out)
             lines.append(
                 f"{name:14} d={d}  "
-                + "  ".join(f"{label} {s:8.2f} s {r2:6.3f}" for label, (s, r2) in cells.items())
+                + "  ".join(
+                    f"{label} {seconds:8.2f} s {explained:6.3f}"
+                    for label, (seconds, explained) in cells.items()
+                )
             )
             print(lines[-1], flush=True)
     publish(lines, options.out)

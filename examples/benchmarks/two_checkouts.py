@@ -26,38 +26,13 @@ from queue import Queue
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
+from measures import accuracies, load_thinned, r2, split_of, standard_error
 from report import heading, publish
 from sklearn.decomposition import PCA, FactorAnalysis
-from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import r2_score
-from sklearn.model_selection import train_test_split
-from sklearn.neighbors import KNeighborsClassifier
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
-from tables import load_collection, load_tables
 
 HERE = Path(__file__).resolve().parents[2]
 ESTIMATORS = {"vae": "VAETransformer", "rho": "RhoVAETransformer"}
 MEASURES = "score", "r2", "logistic", "5-nn"
-
-
-def split_of(X, y, seed):
-    """Standardised training and test rows, and their classes."""
-    rows = train_test_split(np.arange(len(X)), random_state=seed)
-    X = X[:, np.ptp(X[rows[0]], axis=0) > 0]  # constant columns have no density
-    scaler = StandardScaler().fit(X[rows[0]])
-    classes = (None, None) if y is None else tuple(y[part] for part in rows)
-    return *(scaler.transform(X[part]) for part in rows), *classes
-
-
-def load(names, max_rows):
-    """The tables, thinned."""
-    tables = load_collection() if names == ["pydataset"] else load_tables(names)
-    for name, (X, y) in tables.items():
-        if len(X) > max_rows:
-            rows = np.random.RandomState(0).permutation(len(X))[:max_rows]
-            tables[name] = X[rows], None if y is None else y[rows]
-    return tables
 
 
 def measure(cls, tables, name, d, seed):
@@ -66,16 +41,8 @@ def measure(cls, tables, name, d, seed):
     model, start = cls(d, random_state=seed), time.perf_counter()
     model.fit(X)
     cell = {"seconds": time.perf_counter() - start, "score": model.score(X_test)}
-    Z, Z_test = model.transform(X), model.transform(X_test)
-    cell["r2"] = r2_score(X_test, model.inverse_transform(Z_test), multioutput="variance_weighted")
-    if y is not None:
-        for who, classifier in {
-            "logistic": LogisticRegression(max_iter=1000),
-            "5-nn": KNeighborsClassifier(5),
-        }.items():
-            pipeline = make_pipeline(StandardScaler(), classifier).fit(Z, y)
-            cell[who] = pipeline.score(Z_test, y_test)
-    return cell
+    cell["r2"] = r2(X_test, model.inverse_transform(model.transform(X_test)))
+    return cell | accuracies(model, X, X_test, y, y_test)
 
 
 def serve(names, max_rows):
@@ -86,7 +53,7 @@ def serve(names, max_rows):
 
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
-    tables = load(names, max_rows)
+    tables = load_thinned(names, max_rows)
     print(json.dumps({name: list(X.shape) for name, (X, _) in tables.items()}), flush=True)
     for line in sys.stdin:
         estimator, *job = json.loads(line)
@@ -117,7 +84,7 @@ def compare(options):
     for _ in range(options.jobs):
         pairs.put([Worker(checkout, options) for checkout in (options.before, HERE)])
     shapes = pairs.queue[0][0].shapes
-    tables = load(options.tables, options.max_rows)
+    tables = load_thinned(options.tables, options.max_rows)
     jobs = [
         (estimator, name, d, options.first_split + k)
         for k in range(options.splits)
@@ -153,11 +120,6 @@ def linear(tables, name, d, seed):
         }
 
 
-def error(values):
-    """The standard error of a mean."""
-    return np.std(values, ddof=1) / len(values) ** 0.5 if len(values) > 1 else np.nan
-
-
 def report(cells, write):
     """A line for each cell, and the sums."""
     for estimator in dict.fromkeys(key[0] for key in cells):
@@ -177,14 +139,14 @@ def report(cells, write):
             write(
                 f"{name:16}{d:2}{np.median(before['seconds']):11.2f}"
                 f"{np.median(after['seconds']):10.2f}{ratio:7.1f}{before['score'].mean():14.3f}"
-                f"{gain.mean():+12.3f} ± {error(gain):7.3f}"
+                f"{gain.mean():+12.3f} ± {standard_error(gain):7.3f}"
                 + "".join(
                     f"{before[m].mean():8.3f}{(after[m] - before[m]).mean():+8.3f}"
                     for m in MEASURES[1:]
                 )
             )
             entry = {m: (after[m] - before[m]).mean() for m in MEASURES}
-            entry |= {"ratio": ratio, "doubt": error(gain)}
+            entry |= {"ratio": ratio, "doubt": standard_error(gain)}
             for who in ("pca", "fa"):
                 score = np.mean([s[2][who] for s in splits])
                 entry |= {
@@ -202,8 +164,8 @@ def report(cells, write):
         for m in MEASURES:
             known = values[m][~np.isnan(values[m])]
             write(
-                f"  {m}, after - before: mean {known.mean():+.4f} ± {error(known):.4f}, median "
-                f"{np.median(known):+.4f}, level or better in {np.mean(known >= 0):.0%}"
+                f"  {m}, after - before: mean {known.mean():+.4f} ± {standard_error(known):.4f}, "
+                f"median {np.median(known):+.4f}, level or better in {np.mean(known >= 0):.0%}"
             )
         worse = values["score"] + np.nan_to_num(2 * values["doubt"]) < -0.1
         write(f"  worse by more than 0.1 nat beyond two standard errors: {worse.sum()} cells")

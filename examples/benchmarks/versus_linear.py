@@ -29,18 +29,12 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import numpy as np
 import torch
 from joblib import Parallel, delayed
+from measures import CLASSIFIERS, accuracies, load_thinned, r2, split_of, standard_error
 from plain import PlainPath, plain_network
 from report import heading, publish
 from scipy import stats
 from sklearn.decomposition import PCA, FactorAnalysis
-from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import r2_score
 from sklearn.mixture import GaussianMixture
-from sklearn.model_selection import train_test_split
-from sklearn.neighbors import KNeighborsClassifier
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
-from tables import load_collection, load_tables
 
 from sklearn_vae import RhoVAETransformer, VAETransformer
 from sklearn_vae.likelihoods import Gaussian
@@ -72,22 +66,6 @@ ABLATIONS = {
     "no reach": {"patch": ("likelihoods.noise.reach", lambda *args: np.inf)},
 }
 LINEAR_OF = {"vae, noise per feature": "factor analysis"}
-CLASSIFIERS = {
-    "logistic": lambda: make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000)),
-    "5-nn": lambda: make_pipeline(StandardScaler(), KNeighborsClassifier(5)),
-}
-
-
-def accuracies(model, train, test, y_train, y_test):
-    """Of each classifier on the components; NaN where there are no classes."""
-    if y_train is None:
-        return dict.fromkeys(CLASSIFIERS, np.nan)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        Z, Z_test = model.transform(train), model.transform(test)
-        return {
-            name: make().fit(Z, y_train).score(Z_test, y_test) for name, make in CLASSIFIERS.items()
-        }
 
 
 def posterior_mean_of_ppca(pca, X):
@@ -108,16 +86,6 @@ def active_components(model, X):
     if isinstance(model, FactorAnalysis):
         return np.sum(model.transform(X).var(axis=0) > 0.01)
     return model.n_active_components_
-
-
-def r2(X, rebuilt):
-    """Explained share of the total variance of standardised features."""
-    return r2_score(X, rebuilt, multioutput="variance_weighted")
-
-
-def standard_error(values):
-    """Of the mean over splits; NaN for a single one."""
-    return np.std(values, ddof=1) / len(values) ** 0.5 if len(values) > 1 else np.nan
 
 
 def chance_within(allowed, doubt, n_splits):
@@ -149,11 +117,7 @@ def one_cell(name, X, y, d, split, models):
     """Every model on one split of one table."""
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
-    rows = train_test_split(np.arange(len(X)), random_state=split)
-    X = X[:, np.ptp(X[rows[0]], axis=0) > 0]  # constant columns have no density
-    scaler = StandardScaler().fit(X[rows[0]])
-    train, test = (scaler.transform(X[r]) for r in rows)
-    y_train, y_test = (None, None) if y is None else (y[r] for r in rows)
+    train, test, y_train, y_test = split_of(X, y, split)
     out = {}
     for label, model in {
         "pca": PCA(d, random_state=0),
@@ -173,7 +137,7 @@ def one_cell(name, X, y, d, split, models):
             cell["ppca r2"] = r2(test, posterior_mean_of_ppca(model, test))
         cell["active"] = active_components(model, train)
         out[label] = {**cell, **accuracies(model, train, test, y_train, y_test)}
-    if X.shape[1] <= 100:
+    if train.shape[1] <= 100:
         mixture = GaussianMixture(3, random_state=0, reg_covar=1e-3).fit(train)
         out["gaussian mixture"] = {"score": mixture.score(test)}
     return name, d, out
@@ -297,7 +261,7 @@ def main():
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--out", help="file to write to; the screen if not given")
     options = parser.parse_args()
-    tables = load_collection() if options.tables == ["pydataset"] else load_tables(options.tables)
+    tables = load_thinned(options.tables, options.max_rows)
     if options.with_classes:
         tables = {name: (X, y) for name, (X, y) in tables.items() if y is not None}
     models = {name: MODELS[name] for name in options.models}
@@ -305,9 +269,6 @@ def main():
         models = {name: (VAETransformer, ABLATIONS[name]) for name in options.ablate or ABLATIONS}
     jobs = []
     for name, (X, y) in tables.items():
-        if len(X) > options.max_rows:
-            kept = np.random.RandomState(0).permutation(len(X))[: options.max_rows]
-            X, y = X[kept], None if y is None else y[kept]
         for d in (2, 8):
             if d < min(X.shape):
                 jobs += [(name, X, y, d, split, models) for split in range(options.splits)]

@@ -15,7 +15,6 @@ from sklearn.utils.validation import check_is_fitted
 from ..likelihoods import LIKELIHOODS, Likelihood
 from ..networks import ACTIVATIONS
 from ..objectives import OBJECTIVES, Objective
-from ..parts import made
 from ..posteriors import POSTERIORS
 from ..training import (
     carries_functions,
@@ -28,7 +27,7 @@ from ..training import (
 )
 from .evaluation import Evaluation
 from .fitting import Fitting
-from .net import Spec, build_net
+from .net import Spec, build_net, made
 
 
 def _name_methods(mixin):

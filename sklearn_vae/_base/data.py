@@ -116,6 +116,14 @@ def rows_for_net(X, rows, mean, scale, feature_names):
     return out
 
 
+def rows_on_device(X, rows, mean, scale, feature_names, device):
+    """`rows_for_net` as a tensor on a device."""
+    x = torch.from_numpy(rows_for_net(X, rows, mean, scale, feature_names))
+    if device.type == "cuda":
+        return x.pin_memory().to(device, non_blocking=True)
+    return x.to(device)
+
+
 class RowsOnDisk:
     """Rows of an array not to be held in memory, scaled and sent to the device when asked for.
 
@@ -142,12 +150,7 @@ class RowsOnDisk:
 
     def __getitem__(self, index):
         rows = self.rows[index.numpy() if isinstance(index, torch.Tensor) else index]
-        x = torch.from_numpy(rows_for_net(self.X, rows, *self.scaling))
-        return (
-            x.pin_memory().to(self.device, non_blocking=True)
-            if self.device.type == "cuda"
-            else x.to(self.device)
-        )
+        return rows_on_device(self.X, rows, *self.scaling, self.device)
 
 
 def is_too_large(X, device):

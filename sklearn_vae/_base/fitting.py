@@ -32,7 +32,7 @@ from .checks import (
     warn_of_collapse,
     warn_of_no_upper_bound,
 )
-from .data import RowsOnDisk, columns_of, is_too_large, rows_for_net, seed_from
+from .data import RowsOnDisk, columns_of, is_too_large, rows_on_device, seed_from
 from .net import Spec, build_net, kept
 
 ACTIVE = 0.01  # variance of a component's posterior mean over the data (Burda et al. 2016)
@@ -312,13 +312,9 @@ class Fitting:
         """Rows of X as the net takes them, on the device."""
         if rows is None:
             return None
-        scaling, device = (
-            (self.mean_, self.scale_, self._feature_names()),
-            resolve_device(self.device),
-        )
-        if is_too_large(X, device):
-            return RowsOnDisk(X, rows, *scaling, device)
-        return torch.from_numpy(rows_for_net(X, rows, *scaling)).to(device)
+        device = resolve_device(self.device)
+        take = RowsOnDisk if is_too_large(X, device) else rows_on_device
+        return take(X, rows, self.mean_, self.scale_, self._feature_names(), device)
 
     def _take(self, net, best, seed, resume, factor):
         """Let a trained net become the fitted model.
@@ -345,12 +341,11 @@ class Fitting:
         )
         self.loss_ = self.loss_curve_[-1] if self.loss_curve_ else self.best_loss_
         self.n_iter_ = len(self.loss_curve_)
+        if hasattr(self, "net_"):  # of an earlier fit, which may have had another likelihood
+            for name in self.net_.module_.likelihood.learned():
+                vars(self).pop(name, None)
         self.net_, self._spec, self._seed = net, kept(self.get_params(deep=False)), seed
-        for name in self.__dict__.get("_learned", ()):  # an earlier fit's, of another likelihood
-            vars(self).pop(name, None)
-        learned = likelihood.learned()
-        self._learned = tuple(learned)
-        for name, value in learned.items():
+        for name, value in likelihood.learned().items():
             setattr(self, name, self._of_all_features(value))
 
     def _of_all_features(self, value):

@@ -9,12 +9,13 @@ from functools import partial
 
 import numpy as np
 import torch
+from sklearn.base import clone
 
 from ..likelihoods import LIKELIHOODS, Likelihood
 from ..module import VAE
 from ..networks import MLP, LinearPath
 from ..objectives import OBJECTIVES, Objective
-from ..parts import Part, made
+from ..parts import Part
 from ..posteriors import POSTERIORS, Posterior
 from ..training import VALID_BATCH, SeededInit, TensorBatches, VAENet
 
@@ -69,11 +70,15 @@ class Spec:
         return partial(LinearPath, make=make)
 
 
+def made(part, family):
+    """A part of its own: of a name in `family` (dict), or a clone of the part that is given."""
+    return family[part]() if isinstance(part, str) else clone(part)
+
+
 def kept(params):
     """An estimator's parameters with parts of their own, which nobody changes later."""
     return {
-        name: made(value, {}) if isinstance(value, Part) else value
-        for name, value in params.items()
+        name: clone(value) if isinstance(value, Part) else value for name, value in params.items()
     }
 
 
@@ -127,4 +132,4 @@ def build_net(spec, scale, device, seed):
 
 def _built(likelihood, scale):
     """A likelihood of its own for one module."""
-    return made(likelihood, {}).build(scale)
+    return clone(likelihood).build(scale)

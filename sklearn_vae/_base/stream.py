@@ -17,7 +17,7 @@ import torch
 from .. import selection
 from ..likelihoods import Columns
 from ..training import resolve_device
-from .data import rows_for_net
+from .data import rows_on_device
 from .net import build_net
 
 GROWTH = 1.25  # of the rows seen, from one look to the next
@@ -70,9 +70,7 @@ def start_of(spec, moments, mean, scale, seeds, X, before=None):
 
 def rows(X, mean, scale, device):
     """Rows of X as a net of this scale takes them."""
-    return torch.from_numpy(rows_for_net(X, np.arange(len(X)), mean, scale, range(X.shape[1]))).to(
-        device
-    )
+    return rows_on_device(X, np.arange(len(X)), mean, scale, range(X.shape[1]), device)
 
 
 def loss_on(net, X, mean, scale):

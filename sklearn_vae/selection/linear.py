@@ -305,6 +305,14 @@ def start_at(module: VAE, model: LinearModel) -> None:
     module.decoder.start_linear(*module.likelihood.start(model._replace(loadings=W, offset=offset)))
 
 
+def do_rows_tell_the_noise(x, n_features: int) -> bool:
+    """Whether the rows x that a linear model is found from tell its noise as well.
+
+    Where there are no more of them than features they do not: the model leaves them next to none.
+    """
+    return n_features < len(x)
+
+
 @torch.no_grad()
 def raise_noise_to(module: VAE, judge: VAE, x: Tensor) -> None:
     """Raise a learned noise to the mean squared errors of `judge` over x where they are larger.

@@ -40,7 +40,7 @@ import torch
 from ..module import VAE
 from ..training import KeepBest, Seeds, VAENet, thinned
 from .evidence import JUDGED, Evidence, verdict
-from .linear import give_noise
+from .linear import do_rows_tell_the_noise, give_noise
 
 FEW_ROWS = 10_000
 # Rows trained on and rows held out at most, by which the result is compared with the start.
@@ -51,7 +51,7 @@ TRIAL = 100  # steps after which a second start has to have halved what the firs
 # and the least share of it.
 FULL_STEPS, SMALLEST_STEPS = 0.5, 0.1
 FULL_WIDTH = 200  # features, up to which steps have their full size
-DECAYS = (0.2,)  # of the learning rate, with many rows
+DECAY = 0.2  # of the learning rate, with many rows
 LONGER, SHARE = 0.75, 0.5  # of the best epochs, and of the learning rate, in the refit
 
 
@@ -118,7 +118,8 @@ class Trainer:
         self.epochs_before = epochs_before
         self.drawn = net.weights()
         self.judged = None if x_valid is None else thinned(x_valid, JUDGED)
-        self.has_many_rows = len(x) + (0 if x_valid is None else len(x_valid)) > FEW_ROWS
+        self.n = len(x) + (0 if x_valid is None else len(x_valid))
+        self.has_many_rows = self.n > FEW_ROWS
 
     def run(self, start: Callable, stage: str, first: Run | None = None) -> Run | None:
         """Train from one start; if there is a first run, only where this one promises more."""
@@ -134,11 +135,10 @@ class Trainer:
         if not all(promises):
             return None
         net.fresh_optimizer(self._share())
-        if first is not None:
-            net.keep_best_.is_thorough = True
+        net.keep_best_.is_thorough = first is not None
         origin, before, n_before = copy.deepcopy(net.module_), self.loss(), len(net.history)
         self._train(self.max_iter)
-        watch, improving = copy.copy(net.keep_best_), net.keep_best_.still_improving_
+        watch = copy.copy(net.keep_best_)
         losses, explained = self._on_held_out()
         return Run(
             start,
@@ -150,7 +150,7 @@ class Trainer:
             losses,
             before,
             explained,
-            improving and not net.ended_,
+            watch.still_improving_ and not net.ended_,
         )
 
     def _is_promising(self, first):
@@ -170,7 +170,7 @@ class Trainer:
         A step moves what a layer gives in proportion to its number of inputs. And with many rows,
         the smaller the noise the smaller the steps.
         """
-        share = min(1.0, FULL_WIDTH / self.x.shape[1]) if isinstance(self.x, torch.Tensor) else 1.0
+        share = min(1.0, FULL_WIDTH / self.net.module__n_features)
         noise = self.net.module_.likelihood.noise
         if noise is None or not self.has_many_rows:
             return share
@@ -178,21 +178,17 @@ class Trainer:
         return share * min(1.0, max(SMALLEST_STEPS, sigma / FULL_STEPS))
 
     def decay(self, run: Run) -> Run:
-        """Go on from the best weights at smaller learning rates."""
-        net, n_before = self.net, len(self.net.history)
-        net.load_weights(run.weights)
-        share, watch, taken = self._share(), run.watch, len(run.epochs)
-        for decay in DECAYS:
-            if watch.stopped_ and taken < self.max_iter:
-                net.fresh_optimizer(share * decay)
-                self._train(self.max_iter - taken)
-                taken += net.keep_best_.epochs_
-                watch = net.keep_best_
+        """Go on from the best weights, where the net is, at a smaller learning rate."""
+        net, n_before, left = self.net, len(self.net.history), self.max_iter - len(run.epochs)
+        if not run.watch.stopped_ or not left:
+            return run
+        net.fresh_optimizer(DECAY * self._share())
+        self._train(left)
         losses, explained = self._on_held_out()
         return run._replace(
             weights=net.weights(),
             epochs=[*run.epochs, *net.history[n_before:]],
-            watch=copy.copy(watch),
+            watch=copy.copy(net.keep_best_),
             losses=losses,
             explained=explained,
         )
@@ -206,15 +202,15 @@ class Trainer:
         If they are where it started, it is taken to the same start, of all rows.
         """
         net, x_all = self.net, torch.cat([self.x, self.x_valid])
-        noise = net.module_.likelihood.noise
-        told = None if noise is None else noise.variance.detach().clone()
-        self._begin("refit", SHARE)
         if not run.is_trained:
+            noise = net.module_.likelihood.noise
+            told = None if noise is None else noise.variance.detach().clone()
+            self._begin("refit")
             run.start(net, x_all, None, None)
-            if told is not None and x_all.shape[1] >= len(self.x):
+            if told is not None and not do_rows_tell_the_noise(self.x, x_all.shape[1]):
                 give_noise(net.module_, told)  # which rows told that were held out then
             return
-        net.load_weights(run.weights)
+        net.stage_ = "refit"
         net.fresh_optimizer(SHARE * self._share())
         epochs = math.ceil(LONGER * run.watch.best_epoch_)
         with net.keeping_the_last():
@@ -238,10 +234,10 @@ class Trainer:
             losses=self.net.sample_losses(self.judged),
         )
 
-    def _begin(self, stage, share=1.0):
+    def _begin(self, stage):
         self.net.stage_ = stage
         self.net.load_weights(self.drawn)
-        self.net.fresh_optimizer(share)
+        self.net.fresh_optimizer()
 
     def _on_held_out(self):
         if self.judged is None:
@@ -291,21 +287,15 @@ def best_net(trainer: Trainer, starts: list, settle: bool = True) -> Run:
 
 def _finish(trainer, best, first, refit):
     """From the net at a run's best weights to one trained on all rows, and calibrated."""
-    net, n = trainer.net, len(trainer.x) + len(trainer.x_valid)
-    if refit and n <= FEW_ROWS and isinstance(trainer.x, torch.Tensor):
+    net = trainer.net
+    if refit and not trainer.has_many_rows and isinstance(trainer.x, torch.Tensor):
         loss = trainer.loss()
         trainer.refit(best)
         is_worse = net.sample_losses(trainer.judged).mean() > best.losses.mean()
         if is_worse or trainer.loss() > loss:
             net.load_weights(best.weights)
-    evidence = Evidence(
-        net,
-        best.weights,
-        first,
-        thinned(trainer.x, JUDGED),
-        trainer.judged,
-        n,
-    )
+    x = thinned(trainer.x, JUDGED)
+    evidence = Evidence(net, best.weights, first, x, trainer.judged, trainer.n)
     net.module_.likelihood.calibrate(evidence)
 
 

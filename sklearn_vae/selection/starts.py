@@ -9,7 +9,14 @@ from torch import Tensor
 from ..module import VAE
 from ..training import thinned
 from .evidence import JUDGED
-from .linear import linear_model, projection, release_noise, sharp_model, start_at
+from .linear import (
+    do_rows_tell_the_noise,
+    linear_model,
+    projection,
+    release_noise,
+    sharp_model,
+    start_at,
+)
 from .moments import MOST_FEATURES, Moments
 
 SAMPLED = 100_000  # rows at most, from which a linear model is found
@@ -49,14 +56,13 @@ def starting_points(
         pass
 
     def linear(net, x, x_valid=None, *_):
-        of_wide = x_valid is not None and likelihood.n_features >= len(x)
+        is_told = x_valid is None or do_rows_tell_the_noise(x, likelihood.n_features)
         x = _sample(x)
         if name == "known_noise" and only_rebuilds:
             start_at(net.module_, projection(x, d, variance, seed))
         else:
             start_at(net.module_, linear_model(name, x, d, seed, variance))
-        if of_wide and noise is not None and noise.is_learned:
-            # Of more features than rows, the rows that a model is found from do not tell its noise.
+        if not is_told and noise is not None and noise.is_learned:
             release_noise(net.module_, net.module_, thinned(x_valid, JUDGED))
 
     def at_the_mean(net, x, *_):

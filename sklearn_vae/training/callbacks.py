@@ -39,8 +39,6 @@ class KeepBest(Callback):
     epochs_, best_epoch_ : int
         How many epochs this training took, and after how many of them the validation loss was
         least.
-    steps_ : int
-        How many steps were taken.
     still_improving_ : bool
         Whether the last improvement was so recent that more epochs promise more.
     is_thorough : bool
@@ -50,7 +48,7 @@ class KeepBest(Callback):
     """
 
     best_, misses_, epochs_, best_epoch_, weights_ = math.inf, 0, 0, 0, None
-    steps_, still_improving_, stopped_, is_thorough = 0, False, False, False
+    still_improving_, stopped_, is_thorough = False, False, False
 
     def __init__(self, patience=math.inf, tol=0.0):
         self.patience = patience
@@ -60,7 +58,7 @@ class KeepBest(Callback):
         self.best_ = self.mark_ = math.inf
         self.misses_, self.weights_ = 0, None
         self.epochs_ = self.best_epoch_ = 0
-        self.steps_, self.still_improving_, self.stopped_ = 0, False, False
+        self.still_improving_ = self.stopped_ = False
 
     def on_epoch_begin(self, net, dataset_valid=None, **kwargs):
         if self.weights_ is None:
@@ -97,7 +95,6 @@ class KeepBest(Callback):
         return 3 * allowed if self.is_thorough else allowed
 
     def on_train_end(self, net, **kwargs):
-        self.steps_ = net.average_.steps
         self.still_improving_ = self.best_epoch_ > 0 and 2 * self.misses_ < self.epochs_allowed(net)
         if self.weights_ is not None:
             net.load_weights(self.weights_)
