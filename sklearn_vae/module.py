@@ -45,6 +45,11 @@ class VAE(nn.Module):
         ``f() -> Likelihood``, built for n_features.
     encoder, decoder : callable
         ``f(n_in, n_out) -> nn.Module``.
+
+    Attributes
+    ----------
+    width : int
+        The largest number of outputs of a layer.
     """
 
     def __init__(
@@ -62,11 +67,7 @@ class VAE(nn.Module):
         self.likelihood = likelihood()
         self.encoder = encoder(n_features, posterior.n_numbers(n_components))
         self.decoder = decoder(n_components, self.likelihood.n_numbers)
-
-    @property
-    def width(self) -> int:
-        """The largest number of outputs of a layer."""
-        return max(len(weight) for weight in self.parameters() if weight.ndim)
+        self.width = max(len(weight) for weight in self.parameters() if weight.ndim)
 
     @property
     def is_linear(self) -> bool:

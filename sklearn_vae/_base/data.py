@@ -5,7 +5,7 @@ import warnings
 import numpy as np
 import torch
 from sklearn.preprocessing import StandardScaler
-from sklearn.utils import check_random_state, gen_batches
+from sklearn.utils import check_random_state
 
 from ..likelihoods import Columns
 
@@ -14,8 +14,12 @@ CHUNK = 2**21  # numbers held at once, per layer, wherever rows are gone through
 
 
 def chunks(X, width=1):
-    """Slices of the rows of X of bounded size, where a row takes `width` numbers or its own."""
-    return gen_batches(len(X), max(1, CHUNK // max(width, X.shape[1])))
+    """Slices of the rows of X of bounded size, where a row takes `width` numbers or its own.
+
+    scikit-learn's `gen_batches` validates its arguments, which takes longer than a row does.
+    """
+    size = max(1, CHUNK // max(width, X.shape[1]))
+    return (slice(start, start + size) for start in range(0, len(X), size))
 
 
 def is_narrow(X):

@@ -283,12 +283,10 @@ class Evaluation(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         dtype = torch.float32 if is_single or device.type == "mps" else torch.float64
         module = self.net_.module_in(dtype)
         out = {}
-        width = max(width, x.shape[1], self.n_features_in_, module.width)
-        at_once = max(1, data.CHUNK // width)
+        width = max(width, self.n_features_in_, module.width)
         # Tensors of inference mode have no derivatives, which a function may need of itself.
         with torch.inference_mode(False), torch.no_grad():
-            for start in range(0, len(x), at_once):  # `chunks` takes as long as a row does
-                rows = slice(start, start + at_once)
+            for rows in data.chunks(x, width):
                 # A copy may be written to and has no negative strides, as torch likes it.
                 chunk = np.array(x[rows] if before is None else before(x[rows]), order="C")
                 results = function(module, torch.from_numpy(chunk).to(device, dtype))
