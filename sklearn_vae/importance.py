@@ -29,6 +29,7 @@ import torch
 from torch import Tensor
 from torch.func import jacfwd, jacrev, vmap
 
+from .batch import Batch
 from .module import VAE
 from .objectives import fixed_deviates, log_prob_of_rows
 
@@ -80,27 +81,29 @@ class Laplace(NamedTuple):
         return 0.5 * (log_det - squares - z.shape[-1] * math.log(2 * math.pi))
 
 
-def log_joint(module: VAE, z: Tensor, x: Tensor) -> Tensor:
-    """Log p(x | z) + log p(z) for z (..., n, d) and x (n, n_features), in nats, (..., n)."""
-    constant = z.shape[-1] * math.log(2 * math.pi)
-    return log_prob_of_rows(module.decode(z), x) - 0.5 * (z.square().sum(-1) + constant)
+def log_joint(module: VAE, z: Tensor, rows: Batch) -> Tensor:
+    """Log p(x | z) + log p(z) for z (..., n, d) and n rows, in nats, (..., n)."""
+    return log_prob_of_rows(module.decode(z), rows) + module.prior.log_prob(z)
 
 
-def laplace(module: VAE, x: Tensor, z: Tensor, steps: int) -> Laplace:
-    """Newton steps from z (n, d) to the mode for x (n, n_features), and the curvature at their end.
+def laplace(module: VAE, rows: Batch, z: Tensor, steps: int) -> Laplace:
+    """Newton steps from z (n, d) to the modes of the rows, and the curvature at their end.
 
     A step that lowers the density is not taken.
     """
 
-    def of_one(z: Tensor, x: Tensor) -> Tensor:
-        return log_joint(module, z[None], x[None])[0]
+    def of_one(z: Tensor, *fields: Tensor | None) -> Tensor:
+        row = Batch(*fields).map(lambda field: field[None])
+        return log_joint(module, z[None], row)[0]
 
-    def gradient_twice(z: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
-        gradient = jacrev(of_one)(z, x)
+    def gradient_twice(z: Tensor, *fields: Tensor | None) -> tuple[Tensor, Tensor]:
+        gradient = jacrev(of_one)(z, *fields)
         return gradient, gradient
 
+    each = (0, *(None if field is None else 0 for field in rows.fields))
     for _ in range(steps):
-        hessian, gradient = vmap(jacfwd(gradient_twice, has_aux=True))(z, x)
+        curvature = vmap(jacfwd(gradient_twice, has_aux=True), in_dims=each)
+        hessian, gradient = curvature(z, *rows.fields)
         # Of a row so far out that squares overflow nothing is known.
         known = torch.isfinite(hessian).all(-1).all(-1)[:, None, None]
         values, vectors = torch.linalg.eigh(
@@ -109,18 +112,18 @@ def laplace(module: VAE, x: Tensor, z: Tensor, steps: int) -> Laplace:
         precision = values.clamp(min=1)
         along = (vectors.mT @ gradient[..., None])[..., 0] / precision
         moved = z + (vectors @ along[..., None])[..., 0]
-        is_higher = log_joint(module, moved, x) >= log_joint(module, z, x)
+        is_higher = log_joint(module, moved, rows) >= log_joint(module, z, rows)
         z = torch.where(is_higher[:, None], moved, z)
     return Laplace(z, precision, vectors)
 
 
-def log_likelihood(module: VAE, x: Tensor, eps: Tensor) -> Estimate:
-    """Log p(x) of each row.
+def log_likelihood(module: VAE, rows: Batch, eps: Tensor) -> Estimate:
+    """Log p(x) of each row, of those of its entries that were observed.
 
     Parameters
     ----------
     module : VAE
-    x : Tensor of shape (n, n_features)
+    rows : Batch
     eps : Tensor of shape (K, 1, d)
         Standard normal deviates, the same for every row.
 
@@ -128,33 +131,33 @@ def log_likelihood(module: VAE, x: Tensor, eps: Tensor) -> Estimate:
     -------
     Estimate
     """
-    q = module.encode(x)
+    q = module.encode(rows)
     try:
-        r = laplace(module, x, q.mean, STEPS)
+        r = laplace(module, rows, q.mean, STEPS)
     except (RuntimeError, NotImplementedError):
         # A network or likelihood that has no second derivatives.
         z = q.rsample(eps)
-        return _estimate(log_joint(module, z, x) - q.log_prob(z))
+        return _estimate(log_joint(module, z, rows) - q.log_prob(z))
     z = r.rsample(eps)
-    estimate = _estimate(log_joint(module, z, x) - r.log_prob(z))
+    estimate = _estimate(log_joint(module, z, rows) - r.log_prob(z))
     poor = torch.nonzero(~(estimate.effective_draws >= ENOUGH * len(eps)))[:, 0]
     # More draws take more memory, so these rows are taken a few at a time.
-    for rows in poor.split(max(1, len(x) // 8)) if len(poor) else ():
-        better = _by_mixture(module, x[rows], r.mode[rows], len(eps))
+    for some in poor.split(max(1, len(rows) // 8)) if len(poor) else ():
+        better = _by_mixture(module, rows[some], r.mode[some], len(eps))
         for before, after in zip(estimate, better, strict=True):
-            before[rows] = after
+            before[some] = after
     return estimate
 
 
-def _by_mixture(module: VAE, x: Tensor, z: Tensor, n_draws: int) -> Estimate:
+def _by_mixture(module: VAE, rows: Batch, z: Tensor, n_draws: int) -> Estimate:
     """With draws of q, of a Laplace approximation that starts from z, and of a wider one."""
-    q, r = module.encode(x), laplace(module, x, z, MORE_STEPS)
+    q, r = module.encode(rows), laplace(module, rows, z, MORE_STEPS)
     proposals = r, r._replace(precision=r.precision / WIDER), q
     eps = fixed_deviates(MORE_DRAWS * n_draws, z.shape[1]).to(z)
     z = torch.cat([proposal.rsample(eps) for proposal in proposals])
     densities = torch.stack([proposal.log_prob(z) for proposal in proposals])
     mixture = torch.logsumexp(densities, 0) - math.log(len(proposals))
-    return _estimate(log_joint(module, z, x) - mixture)
+    return _estimate(log_joint(module, z, rows) - mixture)
 
 
 def _estimate(log_weights: Tensor) -> Estimate:

@@ -1,4 +1,4 @@
-"""The module: encoder + posterior + decoder + likelihood, and what comes out of them.
+"""The module: encoder + posterior + decoder + likelihood + prior, and what comes out of them.
 
     q(z | x) = posterior(encoder(x));   z = mu + L eps;   p(x | z) = likelihood(decoder(z), z)
 
@@ -11,7 +11,9 @@ from typing import NamedTuple
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
+from .batch import Batch
 from .posteriors import Posterior
+from .priors import Prior, StandardNormal
 
 
 class VAEOutput(NamedTuple):
@@ -25,11 +27,14 @@ class VAEOutput(NamedTuple):
         Draws of q.
     p : Distribution
         p(x | z), over entries: (n_draws, n, n_features), or (n, n_features) for a single draw.
+    prior : Prior
+        p(z).
     """
 
     q: Posterior
     z: Tensor
     p: Distribution
+    prior: Prior
 
 
 class VAE(nn.Module):
@@ -45,6 +50,8 @@ class VAE(nn.Module):
         ``f() -> Likelihood``, built for n_features.
     encoder, decoder : callable
         ``f(n_in, n_out) -> nn.Module``.
+    prior : callable
+        ``f(n_components) -> Prior``.
 
     Attributes
     ----------
@@ -60,11 +67,13 @@ class VAE(nn.Module):
         likelihood: Callable,
         encoder: Callable,
         decoder: Callable,
+        prior: Callable = StandardNormal,
     ):
         super().__init__()
         self.n_components = n_components
         self.posterior = posterior
         self.likelihood = likelihood()
+        self.prior = prior(n_components)
         self.encoder = encoder(n_features, posterior.n_numbers(n_components))
         self.decoder = decoder(n_components, self.likelihood.n_numbers)
         self.width = max(len(weight) for weight in self.parameters() if weight.ndim)
@@ -74,27 +83,27 @@ class VAE(nn.Module):
         """Whether both networks are linear maps, whatever is learned."""
         return self.encoder.is_linear and self.decoder.is_linear
 
-    def encode(self, x: Tensor) -> Posterior:
-        """q(z | x) for x of shape (n, n_features)."""
-        numbers = self.encoder(self.likelihood.encode(x)).to(
-            x.dtype
-        )  # which mixed precision has made narrower
-        return self.posterior(numbers, self.n_components)
+    def encode(self, rows: Batch | Tensor) -> Posterior:
+        """q(z | x) of rows; a tensor is x (n, n_features)."""
+        x = Batch.of(rows).x
+        numbers = self.encoder(self.likelihood.encode(x))
+        # Mixed precision has made them narrower.
+        return self.posterior(numbers.to(x.dtype), self.n_components)
 
     def decode(self, z: Tensor) -> Distribution:
         """p(x | z) for z of shape (..., d); the decoder itself sees two dimensions."""
         numbers = self.decoder(z.flatten(0, -2)).to(z.dtype)
         return self.likelihood(numbers if z.ndim == 2 else numbers.unflatten(0, z.shape[:-1]), z)
 
-    def reconstruct(self, x: Tensor) -> Tensor:
-        """What the posterior mean of x (n, n_features) is decoded to, of the same shape."""
-        return self.decode(self.encode(x).mean).mean
+    def reconstruct(self, rows: Batch | Tensor) -> Tensor:
+        """What the posterior mean of rows is decoded to, (n, n_features)."""
+        return self.decode(self.encode(rows).mean).mean
 
-    def forward(self, x: Tensor, eps: Tensor) -> VAEOutput:
+    def forward(self, rows: Batch | Tensor, eps: Tensor) -> VAEOutput:
         """Everything an objective needs, for deviates eps.
 
         Their shape is (n_draws, n or 1, d) or (n or 1, d).
         """
-        q = self.encode(x)
+        q = self.encode(rows)
         z = q.rsample(eps)
-        return VAEOutput(q, z, self.decode(z))
+        return VAEOutput(q, z, self.decode(z), self.prior)

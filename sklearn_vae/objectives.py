@@ -1,9 +1,9 @@
 r"""Objectives: what is to be maximised, one number per sample, in nats.
 
-An objective is called with what came out of the module, (q, z, p), and the data x, and returns a
-tensor of shape (n,): summed over features, summed over components, averaged over draws. The mean
-over samples is taken once, at the very end, by whoever trains. Hence stacking a batch on itself
-changes nothing.
+An objective is called with what came out of the module, (q, z, p, prior), and the rows, and returns
+a tensor of shape (n,): summed over the entries that were observed, summed over components, averaged
+over draws. The mean over rows is taken once, at the very end, by whoever trains. Hence stacking a
+batch on itself changes nothing.
 
     ELBO(x) = E_q[log p(x | z)] - beta KL(q(z | x) || p(z)) <= log p(x)     for beta = 1
 
@@ -30,6 +30,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
+from .batch import Batch
 from .module import VAEOutput
 from .parts import Part
 
@@ -46,24 +47,26 @@ def fixed_deviates(n_draws: int, n_components: int) -> Tensor:
     return torch.special.ndtri(uniform.clamp(tiny, 1 - tiny))[:, None]
 
 
-def log_prob_of_rows(p: Distribution, x: Tensor) -> Tensor:
-    """Log p(x | z) of each row of x (n, n_features), summed over its entries; of shape (..., n)."""
+def log_prob_of_rows(p: Distribution, rows: Batch | Tensor) -> Tensor:
+    """Log p(x | z) of each row, summed over the entries that were observed; of shape (..., n)."""
+    batch = Batch.of(rows)
+    if batch.observed is not None:
+        return (p.log_prob(batch.x) * batch.observed).sum(-1)
     by_rows = getattr(p, "log_prob_of_rows", None)
-    return p.log_prob(x).sum(-1) if by_rows is None else by_rows(x)
+    return p.log_prob(batch.x).sum(-1) if by_rows is None else by_rows(batch.x)
 
 
-def reconstruction(output: VAEOutput, x: Tensor) -> Tensor:
+def reconstruction(output: VAEOutput, rows: Batch | Tensor) -> Tensor:
     """E_q[log p(x | z)] over the draws, of shape (n,)."""
-    log_prob = log_prob_of_rows(output.p, x)
+    log_prob = log_prob_of_rows(output.p, rows)
     return log_prob.mean(0) if log_prob.ndim > 1 else log_prob
 
 
-def importance_weighted(output: VAEOutput, x: Tensor) -> Tensor:
+def importance_weighted(output: VAEOutput, rows: Batch | Tensor) -> Tensor:
     """The importance-weighted bound on log p(x) over the draws, of shape (n,)."""
-    q, z, p = output
-    d = z.shape[-1]
-    log_prior = -0.5 * (z.square().sum(-1) + d * math.log(2 * math.pi))
-    log_weights = torch.atleast_2d(log_prob_of_rows(p, x) + log_prior - q.log_prob(z))
+    q, z, p, prior = output
+    log_weights = log_prob_of_rows(p, rows) + prior.log_prob(z) - q.log_prob(z)
+    log_weights = torch.atleast_2d(log_weights)
     return torch.logsumexp(log_weights, 0) - math.log(len(log_weights))
 
 
@@ -97,8 +100,8 @@ class Objective(Part, nn.Module):
         """The factor of the KL at this moment."""
         return self.beta * self.warmup if self.training else self.beta
 
-    def forward(self, output: VAEOutput, x: Tensor) -> Tensor:
-        """Nats per sample, of shape (n,)."""
+    def forward(self, output: VAEOutput, rows: Batch | Tensor) -> Tensor:
+        """Nats of each row, of shape (n,)."""
         raise NotImplementedError
 
 
@@ -140,15 +143,15 @@ class ELBO(Objective):
     def kl(self, output: VAEOutput) -> Tensor:
         """The KL with free bits, of shape (n,)."""
         if not self.free_bits:
-            return output.q.kl()
-        per_component = output.q.kl_per_component()
+            return output.prior.kl(output.q)
+        per_component = output.prior.kl_per_component(output.q)
         free = per_component.mean(0) <= self.free_bits
         return torch.where(free, torch.full_like(per_component, self.free_bits), per_component).sum(
             -1
         )
 
-    def forward(self, output, x):
-        return torch.sub(reconstruction(output, x), self.kl(output), alpha=self.kl_weight)
+    def forward(self, output, rows):
+        return torch.sub(reconstruction(output, rows), self.kl(output), alpha=self.kl_weight)
 
 
 class IWAE(Objective):
@@ -167,8 +170,8 @@ class IWAE(Objective):
     def check(self):
         self.check_number("n_draws", 1, integer=True)
 
-    def forward(self, output, x):
-        return importance_weighted(output, x)
+    def forward(self, output, rows):
+        return importance_weighted(output, rows)
 
 
 class InfoVAE(ELBO):
@@ -206,8 +209,8 @@ class InfoVAE(ELBO):
     def only_rebuilds(self) -> bool:
         return super().only_rebuilds and not self.mmd_weight
 
-    def forward(self, output, x):
-        bound = reconstruction(output, x) - (1 - self.alpha) * self.kl_weight * self.kl(output)
+    def forward(self, output, rows):
+        bound = reconstruction(output, rows) - (1 - self.alpha) * self.kl_weight * self.kl(output)
         weight = self.mmd_weight
         return bound - weight * self.mmd(output.z) if weight else bound
 

@@ -85,4 +85,4 @@ def test_importance_weighting_is_a_bound_above_the_elbo_in_mean(posterior, likel
 
 
 def test_the_output_is_a_named_tuple():
-    assert VAEOutput._fields == ("q", "z", "p")
+    assert VAEOutput._fields == ("q", "z", "p", "prior")

@@ -405,7 +405,7 @@ class MeanSquares(Callback):
     """The same by hand, at the end of an epoch."""
 
     def on_epoch_end(self, net, dataset_train=None, dataset_valid=None, **kwargs):
-        for name, rows in (("train", dataset_train.x), ("valid", dataset_valid.x)):
+        for name, rows in (("train", dataset_train.X), ("valid", dataset_valid.X)):
             with torch.no_grad():
                 errors = rows - net.module_.reconstruct(rows)
             net.history.record(name + "_squares", -errors.square().mean().item())

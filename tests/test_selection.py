@@ -19,6 +19,7 @@ from sklearn.preprocessing import StandardScaler
 
 from sklearn_vae import VAETransformer
 from sklearn_vae._base.splitting import split
+from sklearn_vae.batch import Batch
 from sklearn_vae.datasets import make_sine_sum
 from sklearn_vae.likelihoods import Gaussian, Noise
 from sklearn_vae.objectives import fixed_deviates
@@ -177,7 +178,7 @@ def test_how_far_the_noise_is_raised(noise, far_out):
     missed = np.sort((squared_errors(model, trained_on) - squared_errors(model, X)).mean(axis=0))
     missed = missed.mean() if noise == "shared" else missed[(len(missed) - 1) // 2]
     module, origin = copy.deepcopy(model.net_.module_), model.net_.module_
-    rows = (torch.from_numpy(X).float() for X in (trained_on, X))
+    rows = (Batch(torch.from_numpy(X).float()) for X in (trained_on, X))
     noise_of_model, net = module.likelihood.noise, SimpleNamespace(module_=module)
     with torch.no_grad():
         noise_of_model.add_margin(Evidence(net, None, origin, *rows, n=10))
@@ -201,7 +202,7 @@ def test_noise_grows_as_the_errors_do(Estimator, noise):
     far = np.log((1 + (model.transform(X) ** 2).mean(axis=1)) / 2)
     error = np.log((squared_errors(model, X)).mean(axis=1)) + 0.3 * far
     ridge = Ridge(alpha=error.var()).fit(far[:, None], error)
-    net, x = model.net_, torch.from_numpy(X).float()
+    net, x = model.net_, Batch(torch.from_numpy(X).float())
     evidence = Evidence(net, net.weights(), net.module_, x, x, len(x))
     noise_of_model = net.module_.likelihood.noise
     with torch.no_grad():

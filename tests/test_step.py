@@ -15,8 +15,9 @@ from sklearn_vae.likelihoods import Gaussian
 from sklearn_vae.networks import ACTIVATIONS
 from sklearn_vae.objectives import ELBO
 from sklearn_vae.posteriors import NARROWEST, POSTERIORS
-from sklearn_vae.training import VAENet, step
+from sklearn_vae.training import Seeds, VAENet, step
 from sklearn_vae.training.step import WrittenStep, adamw, step_for
+from sklearn_vae.training.streams import Streams
 
 N, D = 7, 5
 NOISE = {"shared": "shared", "per_feature": "per_feature", "fixed": 0.3}
@@ -54,9 +55,8 @@ def assert_equal_gradients(net, x, eps, y=None):
     loss, gradients = by_autograd(net, x, eps, y)
     assert step_for(net, None) is not None
     with torch.inference_mode():
-        written = WrittenStep(net).gradients(
-            x, x if y is None else y, eps, net.criterion_.kl_weight
-        )
+        targets = x if y is None else y
+        written = WrittenStep(net, None).gradients(x, targets, eps, net.criterion_.kl_weight)
     assert written == pytest.approx(loss.item(), rel=1e-12, abs=1e-10)
     params = [p for p in net.module_.parameters() if p.requires_grad]
     for p, gradient in zip(params, gradients, strict=True):
@@ -115,7 +115,7 @@ def test_a_step_is_the_ordinary_step(size):
     x = torch.rand(size, D, generator=torch.Generator().manual_seed(1))
     nets = [net_of(alpha=0.1) for _ in range(2)]
     for net in nets:
-        net._noise = {True: torch.Generator().manual_seed(2)}
+        net._streams = Streams.of(Seeds(1, 2, 3), torch.device("cpu"))
         net._mode = None
         net._set_training(True)
     for lr in (1e-2, 1e-2, 3e-3):

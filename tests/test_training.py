@@ -19,6 +19,7 @@ from skorch.callbacks import (
 from torch.utils.data import DataLoader
 
 from sklearn_vae import VAETransformer
+from sklearn_vae.batch import Batch
 from sklearn_vae.objectives import ELBO
 from sklearn_vae.training import (
     Rows,
@@ -54,9 +55,9 @@ def test_batches_hold_every_row_once(n, batch_size, sizes):
     x = torch.arange(n, dtype=torch.float32)[:, None]
     for shuffle in (False, True):
         batches = TensorBatches(
-            Rows(x), batch_size, shuffle=shuffle, generator=torch.Generator().manual_seed(0)
+            Rows(Batch(x)), batch_size, shuffle=shuffle, generator=torch.Generator().manual_seed(0)
         )
-        seen = [rows for rows, _ in batches]
+        seen = [rows.x for rows, _ in batches]
         assert [len(rows) for rows in seen] == sizes
         assert len(batches) == len(sizes)
         assert sorted(torch.cat(seen)[:, 0].tolist()) == list(range(n))
@@ -395,7 +396,7 @@ def test_what_cannot_be_recorded_runs_as_it_is(records, monkeypatch):
 def test_no_data_and_no_generator_survive_fit(Estimator):
     net = quick(Estimator).fit(X).net_
     assert net.train_split is None
-    assert not net._noise
+    assert net._streams is None
     held = [
         value for value in vars(net).values() if isinstance(value, (torch.Tensor, np.ndarray, Rows))
     ]

@@ -7,6 +7,7 @@ import torch
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import check_random_state
 
+from ..batch import Batch
 from ..likelihoods import Columns
 
 IN_MEMORY = 2**30  # bytes of a memory map that are loaded rather than read again each epoch
@@ -121,11 +122,11 @@ def rows_for_net(X, rows, mean, scale, feature_names):
 
 
 def rows_on_device(X, rows, mean, scale, feature_names, device):
-    """`rows_for_net` as a tensor on a device."""
+    """`rows_for_net` as a batch on a device."""
     x = torch.from_numpy(rows_for_net(X, rows, mean, scale, feature_names))
     if device.type == "cuda":
-        return x.pin_memory().to(device, non_blocking=True)
-    return x.to(device)
+        return Batch(x.pin_memory().to(device, non_blocking=True))
+    return Batch(x.to(device))
 
 
 class RowsOnDisk:

@@ -15,6 +15,7 @@ from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils import Bunch, check_array
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from ..batch import Batch
 from ..importance import UNTRUSTED, log_likelihood
 from ..objectives import fixed_deviates, reconstruction
 from ..training import SeededInit, one_thread_after_fork
@@ -37,7 +38,7 @@ class Evaluation(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         Z : ndarray of shape (n_samples, n_components)
             E[z | x] under the approximate posterior.
         """
-        return self._of_samples(lambda module, x: module.encode(x).mean, self._ready(X))
+        return self._of_samples(lambda module, rows: module.encode(rows).mean, self._ready(X))
 
     def inverse_transform(self, X):
         """The mean of p(x | z).
@@ -84,7 +85,7 @@ class Evaluation(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
                 f"sample draws n_samples >= 1 samples, an integer; got n_samples={n_samples!r}."
             )
         rng = np.random.RandomState(seed_from(random_state))
-        Z = rng.standard_normal((n_samples, self.net_.module_.n_components))
+        Z = self.net_.module_.prior.draw(n_samples, rng)
         likelihood = self.net_.module_.likelihood
 
         def draw(module, z):
@@ -151,9 +152,9 @@ class Evaluation(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
             n_components), whose sum is kl (the chain rule over components).
         """
 
-        def terms(output, x):
-            kl = output.q.kl_per_component()
-            return {"bound": reconstruction(output, x) - kl.sum(-1), "kl_per_component": kl}
+        def terms(output, rows):
+            kl = output.prior.kl_per_component(output.q)
+            return {"bound": reconstruction(output, rows) - kl.sum(-1), "kl_per_component": kl}
 
         bound, kl = self._bound(X, n_draws, terms).values()
         if not split:
@@ -199,7 +200,7 @@ class Evaluation(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         eps = fixed_deviates(n_draws, self.net_.module_.n_components)
 
         def of(module, x):
-            return log_likelihood(module, x, eps.to(x.device, x.dtype))._asdict()
+            return log_likelihood(module, Batch(x), eps.to(x.device, x.dtype))._asdict()
 
         width = max(n_draws, 2 * self.net_.module_.n_components) * self.n_features_in_
         estimate = Bunch(**self._of_samples(of, X, width=width, in_double=True))

@@ -15,6 +15,7 @@ import torch
 from sklearn.base import _fit_context
 from sklearn.exceptions import ConvergenceWarning
 
+from ..batch import Batch
 from ..selection import Moments, Trainer, best_net, put_in_order, starting_points
 from ..training import (
     Seeds,
@@ -233,24 +234,24 @@ class Fitting:
         how = early_stopping, self.validation_fraction, seed
         rows = splitting.split(len(X), *how, labels)
         train, valid = (self._rows(X, part) for part in rows)
-        if groups is not None or not isinstance(train, torch.Tensor) or valid is None:
+        if groups is not None or not isinstance(train, Batch) or valid is None:
             return train, valid, self.max_iter
         once = slice(None) if labels is None else np.unique(labels[rows[0]], return_index=True)[1]
-        size, distance = splitting.jump(train.cpu().numpy()[once], valid.cpu().numpy())
+        size, distance = splitting.jump(train.x.cpu().numpy()[once], valid.x.cpu().numpy())
         if size < splitting.JUMP:
             return train, valid, self.max_iter
-        return self._apart(torch.cat([train, valid]), distance, how)
+        return self._apart(Batch.joined([train, valid]), distance, how)
 
-    def _apart(self, x, distance, how):
+    def _apart(self, rows, distance, how):
         """As `_held_out`, for rows that are related.
 
         Neighbours within a distance are kept together.
         """
         train, valid = splitting.split(
-            len(x), "auto", *how[1:], splitting.linked(x.cpu().numpy(), distance)
+            len(rows), "auto", *how[1:], splitting.linked(rows.x.cpu().numpy(), distance)
         )
         if valid is None:
-            train, valid = splitting.split(len(x), "auto", *how[1:])
+            train, valid = splitting.split(len(rows), "auto", *how[1:])
             done, max_iter = "no split keeps them apart, so the model is left where it started", 0
         else:
             done, max_iter = "neighbours were kept on one side of the split", self.max_iter
@@ -262,7 +263,7 @@ class Fitting:
             UserWarning,
             stacklevel=5,
         )
-        return x[train], x[valid], max_iter
+        return rows[train], rows[valid], max_iter
 
     def _train(self, spec, x, x_valid, max_iter, resume, seed, seeds, settle=True, start=None):
         """Train a net, from the fitted one or from a start, and let the best become the model.
@@ -303,7 +304,8 @@ class Fitting:
         if start is not None or not resume:
             # Where training goes on, components stay what they were.
             rows = [x] if x_valid is None or not settle else [x, x_valid]
-            put_in_order(net.module_, torch.cat([thinned(part, DIAGNOSED) for part in rows]))
+            some = Batch.joined([thinned(part, DIAGNOSED) for part in rows])
+            put_in_order(net.module_, some)
             net.optimizer_.state.clear()
         self._take(net, best, seed, resume, factor)
         return best.still_improving
@@ -361,7 +363,7 @@ class Fitting:
 
         def of(module, x):
             q = module.encode(x)
-            return {"kl": q.kl_per_component(), "mean": q.mean}
+            return {"kl": module.prior.kl_per_component(q), "mean": q.mean}
 
         kl, mean = self._of_samples(of, thinned(X, DIAGNOSED)).values()
         self.kl_per_component_, spread = kl.mean(axis=0), mean.var(axis=0)

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from ..batch import Batch
 from ..likelihoods import Rebuilt
 from ..module import VAE
 from ..training import VAENet
@@ -36,7 +37,7 @@ class Evidence(NamedTuple):
         Weights that were not trained on the held-out rows.
     start : VAE
         Where the training from the first start began.
-    x, x_valid : Tensor of shape (n_trained, n_features) and (n_valid, n_features)
+    x, x_valid : Batch
         Rows trained on and rows held out, some of them.
     n : int
         How many rows there are.
@@ -45,8 +46,8 @@ class Evidence(NamedTuple):
     net: VAENet
     weights: dict
     start: VAE
-    x: Tensor
-    x_valid: Tensor
+    x: Batch
+    x_valid: Batch
     n: int
 
     @property
@@ -80,6 +81,6 @@ class Evidence(NamedTuple):
 
 
 @torch.no_grad()
-def _rebuilt(module: VAE, x: Tensor) -> Rebuilt:
-    z = module.encode(x).mean
-    return Rebuilt(x, module.decode(z).mean, z)
+def _rebuilt(module: VAE, rows: Batch) -> Rebuilt:
+    z = module.encode(rows).mean
+    return Rebuilt(rows.x, module.decode(z).mean, z)

@@ -53,6 +53,7 @@ from scipy.linalg import eigh
 from sklearn.decomposition import PCA, FactorAnalysis
 from torch import Tensor
 
+from ..batch import Batch
 from ..likelihoods import SMALLEST_NOISE
 from ..module import VAE
 from .moments import Moments
@@ -314,31 +315,31 @@ def do_rows_tell_the_noise(x, n_features: int) -> bool:
 
 
 @torch.no_grad()
-def raise_noise_to(module: VAE, judge: VAE, x: Tensor) -> None:
-    """Raise a learned noise to the mean squared errors of `judge` over x where they are larger.
+def raise_noise_to(module: VAE, judge: VAE, rows: Batch) -> None:
+    """Raise a learned noise to the mean squared errors of `judge` over rows where they are larger.
 
-    x is of shape (n, n_features). As `release_noise`, for the start of a stream, where few rows may
+    As `release_noise`, for the start of a stream, where few rows may
     have been seen.
     """
     noise = module.likelihood.noise
     if noise is None or not noise.is_learned:
         return
-    error, before = (x - judge.reconstruct(x)).square().mean(0), noise.variance
+    error, before = (rows.x - judge.reconstruct(rows)).square().mean(0), noise.variance
     raised = torch.maximum(before, error if before.ndim else error.mean())
     noise.set(raised)
     _widen_posterior(module, torch.log(raised / before).mean())
 
 
 @torch.no_grad()
-def release_noise(module: VAE, judge: VAE, x: Tensor) -> None:
-    """Give the noise its maximum-likelihood value on x (n, n_features).
+def release_noise(module: VAE, judge: VAE, rows: Batch) -> None:
+    """Give the noise its maximum-likelihood value on rows.
 
     The posterior variance gets a like share. The errors are those of `judge`, which is the module
-    itself or one that was not trained on x. One number for all features: with one for each, a few
-    rows would decide on many numbers.
+    itself or one that was not trained on the rows. It is one number for all features: with one for
+    each, a few rows would decide on many numbers.
     """
-    error = x - judge.reconstruct(x)
-    give_noise(module, error.square().mean().clamp(min=SMALLEST_NOISE).expand(x.shape[1]))
+    error = rows.x - judge.reconstruct(rows)
+    give_noise(module, error.square().mean().clamp(min=SMALLEST_NOISE).expand(rows.x.shape[1]))
 
 
 @torch.no_grad()

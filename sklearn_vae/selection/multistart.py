@@ -35,8 +35,10 @@ import math
 from collections.abc import Callable
 from typing import NamedTuple
 
+import numpy as np
 import torch
 
+from ..batch import Batch
 from ..module import VAE
 from ..training import KeepBest, Seeds, VAENet, thinned
 from .evidence import JUDGED, Evidence, verdict
@@ -100,9 +102,9 @@ class Trainer:
     ----------
     net : VAENet
         Initialised.
-    x : Tensor of shape (n, n_features)
+    x : Batch
         Rows to train on.
-    x_valid : Tensor of shape (n_valid, n_features) or None
+    x_valid : Batch or None
         Rows held out.
     max_iter : int
         Epochs at most, from each start.
@@ -201,13 +203,13 @@ class Trainer:
 
         If they are where it started, it is taken to the same start, of all rows.
         """
-        net, x_all = self.net, torch.cat([self.x, self.x_valid])
+        net, x_all = self.net, Batch.joined([self.x, self.x_valid])
         if not run.is_trained:
             noise = net.module_.likelihood.noise
             told = None if noise is None else noise.variance.detach().clone()
             self._begin("refit")
             run.start(net, x_all, None, None)
-            if told is not None and not do_rows_tell_the_noise(self.x, x_all.shape[1]):
+            if told is not None and not do_rows_tell_the_noise(self.x, x_all.x.shape[1]):
                 give_noise(net.module_, told)  # which rows told that were held out then
             return
         net.stage_ = "refit"
@@ -221,10 +223,11 @@ class Trainer:
         if self.x_valid is None:
             return math.nan
         parts = self.x, self.x_valid
-        means = [self.net.sample_losses(thinned(part, CHECKED)).mean().item() for part in parts]
-        return sum(len(part) * mean for part, mean in zip(parts, means, strict=True)) / sum(
-            map(len, parts)
-        )
+        means = [self._mean_loss(thinned(part, CHECKED)) for part in parts]
+        return float(np.average(means, weights=list(map(len, parts))))
+
+    def _mean_loss(self, rows: Batch) -> float:
+        return rows.mean(self.net.sample_losses(rows)).item()
 
     def untrained(self, run: Run) -> Run:
         """A run that ended where it started, which is where the net must be."""
@@ -288,7 +291,7 @@ def best_net(trainer: Trainer, starts: list, settle: bool = True) -> Run:
 def _finish(trainer, best, first, refit):
     """From the net at a run's best weights to one trained on all rows, and calibrated."""
     net = trainer.net
-    if refit and not trainer.has_many_rows and isinstance(trainer.x, torch.Tensor):
+    if refit and not trainer.has_many_rows and isinstance(trainer.x, Batch):
         loss = trainer.loss()
         trainer.refit(best)
         is_worse = net.sample_losses(trainer.judged).mean() > best.losses.mean()
@@ -310,7 +313,8 @@ def _takes_over(gain, explained, explained_before):
 
 
 @torch.inference_mode()
-def _explained(module, x):
-    """Share of the variance of x (n, n_features) that the posterior mean explains, at least 0."""
-    error = x - module.reconstruct(x)
+def _explained(module, rows):
+    """Share of the variance of rows that the posterior mean explains, at least 0."""
+    x = rows.x
+    error = x - module.reconstruct(rows)
     return max(0.0, 1 - (error.square().mean() / x.var(0, correction=0).mean()).item())

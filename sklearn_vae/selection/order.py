@@ -14,16 +14,17 @@ compared:
 import numpy as np
 import torch
 
+from ..batch import Batch
 from ..module import VAE
 
 
 @torch.no_grad()
-def put_in_order(module: VAE, x) -> None:
-    """Give the components of a module their order and signs, by rows x (n, n_features).
+def put_in_order(module: VAE, rows: Batch) -> None:
+    """Give the components of a module their order and signs, by rows.
 
     p(x), the bound and what is rebuilt stay as they are.
     """
-    q = module.encode(x)
+    x, q = rows.x, module.encode(rows)
     told = (q.mean.square() + q.variance - q.variance.log()).mean(0).double().cpu().numpy()
     family = module.posterior
     order = family.order(told)

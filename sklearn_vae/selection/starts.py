@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
-from torch import Tensor
 
+from ..batch import Batch
 from ..module import VAE
 from ..training import thinned
 from .evidence import JUDGED
@@ -87,10 +87,10 @@ def starting_points(
     return [linear, sharp] if may_bend and d < likelihood.n_features else [linear]
 
 
-def _sample(x: Tensor | Moments) -> np.ndarray | Moments:
-    """Some of the rows x as an array, or their moments."""
+def _sample(x: Batch | Moments) -> np.ndarray | Moments:
+    """Some of the rows as an array, or their moments."""
     if isinstance(x, Moments):
         return x
-    rows = thinned(x, SAMPLED).cpu().numpy()
+    rows = thinned(x, SAMPLED).x.cpu().numpy()
     # In float32 the smallest eigenvalues would be rounding; a large table has none so small.
     return rows.astype(np.float64) if rows.size <= IN_DOUBLE else rows

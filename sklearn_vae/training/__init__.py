@@ -9,13 +9,14 @@ caller and gone after training; the process's own streams are neither read nor m
 
 * `net.py`: `VAENet`, a skorch net whose loss stays on the device until the end of an epoch. It
   takes all that skorch takes: callbacks, optimizers, schedules.
-* `batches.py`: its batches, rows of one tensor.
+* `batches.py`: its batches of rows.
 * `callbacks.py`: `KeepBest` stops training when the validation loss no longer falls, and restores
   the best weights; `KLWarmUp`.
 * `averaging.py`: the average of the weights over the last steps, which is what is kept.
 * `converted.py`: a module in float64, for evaluation.
 * `graph.py`: a step recorded as a CUDA graph, where nothing forbids it.
 * `step.py`: a step with its gradients written out, for the common networks on a CPU.
+* `streams.py`: the random streams of a training.
 * `devices.py`: devices by name, `SeededInit`, and what to do after a fork.
 * `state.py`: `net_state` and `load_net_state` turn what a net has learned into arrays and numbers,
   and back; `check_picklable` says which parameter cannot be pickled.
@@ -24,8 +25,9 @@ caller and gone after training; the process's own streams are neither read nor m
 from .batches import Rows, TensorBatches, thinned
 from .callbacks import KeepBest, KLWarmUp, StopTraining
 from .devices import SeededInit, available_devices, one_thread_after_fork, resolve_device
-from .net import VALID_BATCH, Seeds, VAENet
+from .net import VALID_BATCH, VAENet
 from .state import carries_functions, check_picklable, load_history, load_net_state, net_state
+from .streams import Seeds
 
 __all__ = [
     "VALID_BATCH",

@@ -1,47 +1,52 @@
-"""Batches: rows of one tensor, taken together and not one by one."""
+"""Batches of rows, taken together and not one by one."""
 
 import torch
 from skorch.dataset import Dataset as ScoredDataset
 from torch.utils.data import DataLoader, Dataset
 
 
-def thinned(x, n):
-    """Every k-th row of x, about n of them at most."""
-    return x[:: -(-len(x) // n)]
+def thinned(rows, n):
+    """Every k-th row, about n of them at most."""
+    return rows[:: -(-len(rows) // n)]
+
+
+def as_it_is(batch):
+    """A batch: rows that are taken together need no collation."""
+    return batch
 
 
 class Rows(Dataset):
-    """The rows of one tensor, each its own target.
+    """Rows as a data set of torch, whose targets are x.
 
     Parameters
     ----------
-    x : Tensor of shape (n, n_features)
-        Or anything that gives tensors for slices and tensors of indices. If reading neighbours
+    rows : Batch
+        Or anything that gives batches for slices and tensors of indices. If reading neighbours
         together is what it likes, it says so by an attribute `block`, the number of them.
     """
 
-    def __init__(self, x):
-        self.x = x
+    def __init__(self, rows):
+        self.rows = rows
 
     def __len__(self):
-        return len(self.x)
+        return len(self.rows)
 
     def __getitem__(self, index):
-        row = self.x[index]
-        return row, row
+        return self.__getitems__([index])
 
     def __getitems__(self, indices):
-        return list(zip(*self[torch.as_tensor(indices)], strict=True))
+        rows = self.rows[torch.as_tensor(indices)]
+        return rows, rows.x
 
     def shuffled(self, generator):
         """Indices of all rows in random order.
 
         Of blocks in random order, a few of them shuffled together.
         """
-        block = getattr(self.x, "block", None)
+        block = getattr(self.rows, "block", None)
         if block is None:
             # Drawn on the CPU: a seed means the same order on every device.
-            return torch.randperm(len(self), generator=generator).to(self.x.device)
+            return torch.randperm(len(self), generator=generator).to(self.rows.x.device)
         blocks = torch.arange(len(self)).split(block)
         order = torch.cat([blocks[i] for i in torch.randperm(len(blocks), generator=generator)])
         return torch.cat(
@@ -53,17 +58,17 @@ class Rows(Dataset):
 
 
 class ScoredRows(Rows, ScoredDataset):
-    """Rows whose X and y skorch's scoring finds: both are the rows."""
+    """Rows whose X and y skorch's scoring finds: both are x."""
 
     @property
     def X(self):
-        return self.x[:]
+        return self.rows[:].x
 
     y = X
 
 
 class TensorBatches(DataLoader):
-    """Batches taken from one tensor at once, not row by row.
+    """Batches taken from all rows at once, not row by row.
 
     A remainder of a single row joins the batch before it: no row is dropped, and no batch is too
     small for a layer that normalises over it.
@@ -79,8 +84,8 @@ class TensorBatches(DataLoader):
         return len(self.bounds) - 1
 
     def __iter__(self):
-        x = self.dataset.x
+        rows = self.dataset.rows
         order = self.dataset.shuffled(self.generator) if self.shuffle else None
         for start, stop in zip(self.bounds[:-1], self.bounds[1:], strict=True):
-            batch = x[start:stop] if order is None else x[order[start:stop]]
-            yield batch, batch
+            batch = rows[start:stop] if order is None else rows[order[start:stop]]
+            yield batch, batch.x

@@ -17,6 +17,7 @@ import threading
 import torch
 from skorch.callbacks import Callback
 
+from ..batch import Batch
 from ..objectives import ELBO, IWAE
 
 DEVICES = ("cuda",)
@@ -110,7 +111,8 @@ class RecordedStep:
         def step():
             # Gradients are made anew within the graph, at addresses that stay.
             net.optimizer_.zero_grad(set_to_none=True)
-            loss = net.get_loss(net.run_module(self.x, self.eps), self.x)
+            rows = Batch(self.x)
+            loss = net.get_loss(net.run_module(rows, self.eps), rows)
             loss.backward()
             net.optimizer_.step()
             return loss.detach()
@@ -119,10 +121,10 @@ class RecordedStep:
 
     def __call__(self, batch, **fit_params):
         """Train on a batch."""
-        x, _ = batch
-        if x.shape != self.x.shape:
+        rows, _ = batch
+        if rows.x.shape != self.x.shape or not rows.is_plain:
             return self.step_fn(batch, **fit_params)
-        self.x.copy_(x)
+        self.x.copy_(rows.x)
         torch.randn(self.eps.shape, generator=self.generator, out=self.eps)
         self.replay()
         # The next replay writes to the same address.

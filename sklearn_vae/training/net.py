@@ -3,7 +3,7 @@
 import math
 import time
 from contextlib import contextmanager, suppress
-from typing import NamedTuple
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -15,27 +15,21 @@ from skorch.history import History
 from skorch.utils import is_dataset, to_tensor
 from torch.utils.data import DataLoader
 
+from ..batch import Batch
 from ..objectives import fixed_deviates
 from .averaging import WARM_UP, WeightAverage, warm_up
-from .batches import Rows, ScoredRows, TensorBatches, thinned
+from .batches import Rows, ScoredRows, TensorBatches, as_it_is, thinned
 from .callbacks import KeepBest, KLWarmUp, StopTraining
 from .converted import Converted
 from .devices import threads
 from .graph import RecordedStep, may_record, settings
 from .step import step_for
+from .streams import Streams
 
 VALID_BATCH = 4096
 FIXED_DRAWS = 16
 WORTH_A_THREAD = 2**25  # multiplications in the largest product of a step
 WATCHED = 10_000  # rows trained on, at most, that are watched where none is held out
-
-
-class Seeds(NamedTuple):
-    """What the random streams of a training start from."""
-
-    shuffle: int
-    noise: int
-    validation: int
 
 
 class VAENet(NeuralNet):
@@ -81,7 +75,7 @@ class VAENet(NeuralNet):
 
     def _forget_training(self):
         """Let go of generators, data and whatever else belongs to one training."""
-        self._noise, self._lowest, self.train_split, self.watched_rows_ = {}, {}, None, None
+        self._streams, self._lowest, self.train_split, self.watched_rows_ = None, {}, None, None
         self._recorded = self._settings = self._mode = self.average_ = None
 
     @property
@@ -110,14 +104,15 @@ class VAENet(NeuralNet):
         return self
 
     def infer(self, x, **fit_params):
-        """Run the module on x with fresh deviates."""
-        x = to_tensor(x, device=self.device)
-        shape = self.shape_of_deviates(len(x))
-        return self.run_module(
-            x,
-            torch.randn(shape, generator=self.noise_generator, device=x.device, dtype=x.dtype),
-            **fit_params,
-        )
+        """Run the module on rows with fresh deviates."""
+        rows = self._batch(x)
+        shape, generator = self.shape_of_deviates(len(rows)), self.noise_generator
+        eps = torch.randn(shape, generator=generator, device=rows.x.device, dtype=rows.x.dtype)
+        return self.run_module(rows, eps, **fit_params)
+
+    def _batch(self, rows):
+        """Rows as a `Batch` on this net's device; anything else is x."""
+        return rows if isinstance(rows, Batch) else Batch(to_tensor(rows, device=self.device))
 
     def shape_of_deviates(self, n):
         """Of the deviates that n rows take: (n_draws, n, d), or (n, d) where each takes one."""
@@ -127,20 +122,25 @@ class VAENet(NeuralNet):
     @property
     def noise_generator(self):
         """What the deviates are drawn from, in training or in validation."""
-        return self._noise.get(self._mode)
+        streams = self._streams
+        return streams and (streams.noise if self._mode else streams.validation)
 
-    def run_module(self, x, eps, **fit_params):
+    def run_module(self, rows, eps, **fit_params):
         """Run the module, in training in the precision asked for."""
         if self.autocast is None or not self._mode:
-            return self.module_(x, eps, **fit_params)
-        with torch.autocast(x.device.type, getattr(torch, self.autocast)):
-            return self.module_(x, eps, **fit_params)
+            return self.module_(rows, eps, **fit_params)
+        with torch.autocast(eps.device.type, getattr(torch, self.autocast)):
+            return self.module_(rows, eps, **fit_params)
 
     def get_loss(self, y_pred, y_true, X=None, training=False):
-        """Minus the objective in nats per sample, in the data's own units."""
-        return (
-            self.log_scale - self.criterion_(y_pred, to_tensor(y_true, device=self.device)).mean()
-        )
+        """Minus the objective in nats per sample, in the data's own units.
+
+        `y_true` is x as it should be, and X the rows that it belongs to.
+        """
+        rows = self._batch(y_true)
+        if isinstance(X, Batch):
+            rows = replace(X, x=rows.x)
+        return self.log_scale - rows.mean(self.criterion_(y_pred, rows))
 
     def _set_training(self, training=True):
         """Switch modes where they change, not at every step: it walks through all modules."""
@@ -151,8 +151,11 @@ class VAENet(NeuralNet):
     def get_iterator(self, dataset, training=False):
         """Batches of `dataset`, shuffled by this training's own generator."""
         iterator = super().get_iterator(dataset, training=training)
-        if training and isinstance(iterator, DataLoader):
-            iterator.generator = self._noise.get("shuffle")
+        if isinstance(iterator, DataLoader):
+            if isinstance(iterator.dataset, Rows):
+                iterator.collate_fn = as_it_is
+            if training:
+                iterator.generator = self._streams and self._streams.shuffle
         return iterator
 
     def notify(self, method_name, **kwargs):
@@ -258,7 +261,8 @@ class VAENet(NeuralNet):
         if not training:
             self._same_noise_again()
         losses = [
-            (step_fn(batch, **fit_params)["loss"].detach(), len(batch[0])) for batch in iterator
+            (step_fn(batch, **fit_params)["loss"].detach(), Batch.of(batch[0]).total)
+            for batch in iterator
         ]
         # The losses are still on the device, which is waited for once, here.
         sizes = torch.tensor([size for _, size in losses], dtype=torch.float64)
@@ -268,8 +272,8 @@ class VAENet(NeuralNet):
 
     def _same_noise_again(self):
         """With other noise in each validation, luck would decide which weights are best."""
-        if False in self._noise:
-            self._noise[False].manual_seed(self._noise["validation_seed"])
+        if self._streams:
+            self._streams.validation.manual_seed(self._streams.seed)
 
     @property
     def keep_best_(self):
@@ -295,16 +299,13 @@ class VAENet(NeuralNet):
         self.module_.load_state_dict(weights)
 
     @torch.inference_mode()
-    def sample_losses(self, x):
-        """Loss of each row of x (n, n_features), over a fixed set of deviates; of shape (n,)."""
+    def sample_losses(self, rows):
+        """Loss of each row, over a fixed set of deviates; of shape (n,)."""
         self._set_training(False)
-        eps = fixed_deviates(FIXED_DRAWS, self.module__n_components).to(x)
-        return torch.cat(
-            [
-                -self.criterion_(self.module_(rows, eps), rows)
-                for rows in x.split(VALID_BATCH // FIXED_DRAWS)
-            ]
-        )
+        rows = self._batch(rows)
+        eps = fixed_deviates(FIXED_DRAWS, self.module__n_components).to(rows.x)
+        parts = rows.split(VALID_BATCH // FIXED_DRAWS)
+        return torch.cat([-self.criterion_(self.module_(part, eps), part) for part in parts])
 
     def fresh_optimizer(self, share=1.0):
         """Forget the optimizer's moments, and go on at a share of the learning rate."""
@@ -348,15 +349,15 @@ class VAENet(NeuralNet):
         finally:
             self.load_weights(own)
 
-    def train_on(self, x, x_valid, epochs, seeds, epochs_before=0):
+    def train_on(self, rows, held_out, epochs, seeds, epochs_before=0):
         """Train for `epochs`, or until a callback raises `StopTraining`.
 
         Parameters
         ----------
-        x : Tensor of shape (n, n_features)
-            Training data, on this net's device.
-        x_valid : Tensor of shape (n_valid, n_features) or None
-            Validation data.
+        rows : Batch
+            Rows to train on, on this net's device.
+        held_out : Batch or None
+            Rows for validation.
         epochs : int
             Epochs at most.
         seeds : Seeds
@@ -374,18 +375,13 @@ class VAENet(NeuralNet):
                 f"use_caching={self.use_caching!r} would score what training steps give, "
                 "which is no prediction. Leave it False: scores are of predictions made anew."
             )
-        self._noise = {
-            "shuffle": torch.Generator().manual_seed(seeds.shuffle),
-            True: torch.Generator(x.device).manual_seed(seeds.noise),
-            False: torch.Generator(x.device),
-            "validation_seed": seeds.validation,
-        }
+        self._streams = Streams.of(seeds, torch.device(self.device))
         self.epochs_before_, self._first_epoch = epochs_before, len(self.history)
         self.average_ = WeightAverage(self.module_)
         self._small_steps = 0 if self.optimizer_.state else WARM_UP
-        data = ScoredRows(x)
-        self.watched_rows_ = Rows(thinned(x, WATCHED)) if x_valid is None else None
-        self.train_split = None if x_valid is None else predefined_split(ScoredRows(x_valid))
+        data = ScoredRows(rows)
+        self.watched_rows_ = Rows(thinned(rows, WATCHED)) if held_out is None else None
+        self.train_split = None if held_out is None else predefined_split(ScoredRows(held_out))
         try:
             self._begin_training(data)
             self.ended_ = True
@@ -402,6 +398,8 @@ class VAENet(NeuralNet):
 
     def get_dataset(self, X, y=None):
         """A dataset of X, rows as this net is trained on them, in an array or a tensor."""
+        if isinstance(X, Batch):
+            return ScoredRows(X)
         if is_dataset(X) or self.dataset is not Dataset:
             return super().get_dataset(X, y)
         # A copy has no strides that torch does not know.
@@ -412,7 +410,7 @@ class VAENet(NeuralNet):
                 f"{type(self).__name__} takes rows of {self.module__n_features} features, scaled "
                 f"as in training, but X is of shape {tuple(x.shape)}."
             )
-        return ScoredRows(x)
+        return ScoredRows(Batch(x))
 
     def evaluation_step(self, batch, training=False):
         """What `predict` and `forward` give for a batch: the posterior means of z, decoded.
@@ -421,12 +419,12 @@ class VAENet(NeuralNet):
         ``module_.decode(z)``.
         """
         self.check_is_fitted()
-        x, _ = unpack_data(batch)
+        rows, _ = unpack_data(batch)
         self._mode = None  # whoever has switched by hand, it is switched anew
         self._set_training(training)
         try:
             with torch.set_grad_enabled(training):
-                return self.module_.reconstruct(to_tensor(x, device=self.device))
+                return self.module_.reconstruct(self._batch(rows))
         finally:
             self._set_training(False)
 

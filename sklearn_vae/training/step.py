@@ -33,12 +33,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear, silu, softplus
 
+from ..batch import Batch
 from ..likelihoods import Bernoulli, Gaussian
 from ..likelihoods.base import LOG_LIMIT
 from ..module import VAE
 from ..networks import MLP
 from ..objectives import ELBO
 from ..posteriors import NARROWEST, POSTERIORS, WIDEST, Full, Posterior, ScaledAR1
+from ..priors import StandardNormal
 from .adamw import adamw
 from .graph import is_known
 
@@ -97,9 +99,9 @@ class Network:
 
 def gaussian(likelihood: Gaussian, mean: Tensor, x: Tensor) -> tuple[float, Tensor]:
     """The mean of -log p(x | z) over rows, and its gradient."""
-    (n, D), noise = x.shape, likelihood.noise.log_variance
-    away, shared = mean.sub_(x), not noise.ndim
-    if shared:  # one number: its arithmetic is Python's
+    (n, D), noise, away = x.shape, likelihood.noise.log_variance, mean.sub_(x)
+    shared = not noise.ndim
+    if shared:  # its arithmetic is Python's
         flat = away.view(-1)
         of, number, squares = math, noise.item(), torch.dot(flat, flat).item() / (n * D)
     else:
@@ -147,9 +149,9 @@ def to_numbers(q: Posterior, numbers: Tensor, eps: Tensor, noise: Tensor, z_grad
 class WrittenStep:
     """A training step, for the nets that `step_for` knows."""
 
-    def __init__(self, net):
+    def __init__(self, net, step_fn):
         net._set_training(True)
-        self.net, self.module = net, net.module_
+        self.net, self.module, self.step_fn = net, net.module_, step_fn
         for p in self.module.parameters():
             p.grad = torch.empty_like(p) if p.requires_grad else None
         self.encoder, self.decoder = Network(self.module.encoder), Network(self.module.decoder)
@@ -166,11 +168,14 @@ class WrittenStep:
         return loss + kl_weight * q.kl().sum().item() / len(x)
 
     def __call__(self, batch, **fit_params):
-        """Train on a batch."""
-        (x, y), net, generator = batch, self.net, self.net.noise_generator
-        eps = torch.randn(net.shape_of_deviates(len(x)), generator=generator, dtype=x.dtype)
+        """Train on a batch, of which nothing is missing and all rows count alike."""
+        net, rows = self.net, Batch.of(batch[0])
+        if not rows.is_plain:
+            return self.step_fn(batch, **fit_params)
+        x, shape, generator = rows.x, net.shape_of_deviates(len(rows)), net.noise_generator
         with torch.inference_mode():
-            loss = self.gradients(x, y, eps, net.criterion_.kl_weight)
+            eps = torch.randn(shape, generator=generator, dtype=x.dtype)
+            loss = self.gradients(x, x, eps, net.criterion_.kl_weight)
         self.update()
         return {"loss": torch.tensor(loss + net.log_scale, dtype=x.dtype)}
 
@@ -180,7 +185,7 @@ def is_perceptron(network: nn.Module) -> bool:
     if type(network) is not MLP or not all(p.requires_grad for p in network.parameters()):
         return False
     net = list(network.net or ())
-    linears, others = ({*map(type, part)} for part in ([network.linear, *net[::2]], net[1::2]))
+    linears, others = {*map(type, [network.linear, *net[::2]])}, {*map(type, net[1::2])}
     return linears == {nn.Linear} and others <= ACTIVATIONS.keys()
 
 
@@ -190,11 +195,12 @@ def step_for(net, step_fn):
     written = (
         is_known(net)
         and (str(net.device), net.autocast, objective.n_draws) == ("cpu", None, 1)
-        and (type(module), type(objective), type(optimizer)) == (VAE, ELBO, torch.optim.AdamW)
+        and (type(module), type(module.prior)) == (VAE, StandardNormal)
+        and (type(objective), type(optimizer)) == (ELBO, torch.optim.AdamW)
         and module.posterior in POSTERIORS.values()
         and type(module.likelihood) in LOSSES
         and not objective.free_bits
         and (module.likelihood.noise is None or module.likelihood.noise.is_constant)
         and all(map(is_perceptron, (module.encoder, module.decoder)))
     )
-    return WrittenStep(net) if written else step_fn
+    return WrittenStep(net, step_fn) if written else step_fn

@@ -1,0 +1,77 @@
+"""What travels into the module: rows, and what is known of them beside their features."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Rows on their way into the module.
+
+    Its length is the number of rows, and an index takes rows: ``batch[:10]`` is a batch of ten.
+
+    Attributes
+    ----------
+    x : Tensor of shape (n, n_features)
+        Where a value is missing, what stands in its place.
+    observed : Tensor of shape (n, n_features) or None
+        1 where x was observed and 0 where it is missing; None where nothing is missing.
+    weight : Tensor of shape (n,) or None
+        How much each row counts; None where all count 1.
+    condition : Tensor of shape (n, n_conditions) or None
+        What is given and not modelled.
+    """
+
+    x: Tensor
+    observed: Tensor | None = None
+    weight: Tensor | None = None
+    condition: Tensor | None = None
+
+    @classmethod
+    def of(cls, rows: "Batch | Tensor") -> "Batch":
+        """Rows as a batch: a tensor is one in which nothing is missing."""
+        return rows if isinstance(rows, cls) else cls(rows)
+
+    @classmethod
+    def joined(cls, batches: Sequence["Batch"]) -> "Batch":
+        """The rows of all batches, which have the same fields."""
+        columns = zip(*(batch.fields for batch in batches), strict=True)
+        return cls(*(None if parts[0] is None else torch.cat(parts) for parts in columns))
+
+    @property
+    def fields(self) -> tuple[Tensor | None, ...]:
+        """x, observed, weight, condition."""
+        return self.x, self.observed, self.weight, self.condition
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether there is nothing but x."""
+        return self.observed is None and self.weight is None and self.condition is None
+
+    def map(self, function: Callable[[Tensor], Tensor]) -> "Batch":
+        """A batch of what a function makes of each tensor."""
+        return Batch(*(None if field is None else function(field) for field in self.fields))
+
+    def split(self, size: int) -> Iterator["Batch"]:
+        """Batches of up to `size` rows, in order."""
+        return (self[start : start + size] for start in range(0, len(self), size))
+
+    @property
+    def total(self) -> float:
+        """What all rows count together: how many they are, if each counts 1."""
+        return len(self.x) if self.weight is None else self.weight.sum().item()
+
+    def mean(self, values: Tensor) -> Tensor:
+        """The mean of one value for each row (n,), by weight."""
+        return values.mean() if self.weight is None else values @ self.weight / self.weight.sum()
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def __getitem__(self, index) -> "Batch":
+        if self.is_plain:
+            return Batch(self.x[index])
+        return self.map(lambda field: field[index])
