@@ -37,7 +37,7 @@ from ..batch import Batch
 from ..likelihoods import Bernoulli, Gaussian
 from ..likelihoods.base import LOG_LIMIT
 from ..module import VAE
-from ..networks import MLP
+from ..networks import MLP, Tanh, fast_tanh
 from ..objectives import ELBO
 from ..posteriors import NARROWEST, POSTERIORS, WIDEST, Full, Posterior, ScaledAR1
 from ..priors import StandardNormal
@@ -50,7 +50,7 @@ ACTIVATIONS = {
     nn.ReLU: (torch.relu, lambda grad, h: aten.threshold_backward.default(grad, h, 0), True),
     nn.Sigmoid: (torch.sigmoid, aten.sigmoid_backward.default, True),
     nn.SiLU: (silu, aten.silu_backward.default, False),
-    nn.Tanh: (torch.tanh, aten.tanh_backward.default, True),
+    Tanh: (fast_tanh, aten.tanh_backward.default, True),
 }
 
 
