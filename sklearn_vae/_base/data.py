@@ -143,7 +143,7 @@ class RowsOnDisk:
     device : torch.device
     """
 
-    block = 4096
+    block, is_plain = 4096, True
 
     def __init__(self, X, rows, mean, scale, feature_names, device):
         # Sorted, so that a block of rows is nearly one piece of the file.

@@ -38,6 +38,11 @@ class Rows(Dataset):
         rows = self.rows[torch.as_tensor(indices)]
         return rows, rows.x
 
+    @property
+    def is_plain(self):
+        """Whether there is nothing but x."""
+        return self.rows.is_plain
+
     def shuffled(self, generator):
         """Indices of all rows in random order.
 

@@ -1,6 +1,7 @@
 """The net: what skorch runs, epoch by epoch."""
 
 import math
+import operator
 import time
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -8,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 from skorch import NeuralNet
-from skorch.callbacks import Callback, EarlyStopping, EpochScoring, EpochTimer, PrintLog
+from skorch.callbacks import EarlyStopping, EpochTimer, PrintLog
 from skorch.dataset import Dataset, unpack_data
 from skorch.helper import predefined_split
 from skorch.history import History
@@ -25,6 +26,7 @@ from .devices import threads
 from .graph import RecordedStep, may_record, settings
 from .step import step_for
 from .streams import Streams
+from .watchers import batches_are_watched, is_alone
 
 VALID_BATCH = 4096
 FIXED_DRAWS = 16
@@ -76,7 +78,7 @@ class VAENet(NeuralNet):
     def _forget_training(self):
         """Let go of generators, data and whatever else belongs to one training."""
         self._streams, self._lowest, self.train_split, self.watched_rows_ = None, {}, None, None
-        self._recorded = self._settings = self._mode = self.average_ = None
+        self._recorded = self._settings = self._mode = self.average_ = self._written = None
 
     @property
     def _default_callbacks(self):
@@ -177,7 +179,7 @@ class VAENet(NeuralNet):
         if training:
             self.average_.show(False)
             step_fn = self._averaged(self._cheapest(step_fn, iterator))
-        if self._batches_are_watched():
+        if batches_are_watched(self):
             if not training:
                 self._same_noise_again()
             super().run_single_epoch(iterator, training, prefix, step_fn, **fit_params)
@@ -206,10 +208,20 @@ class VAENet(NeuralNet):
 
     def _cheapest(self, step_fn, iterator):
         """The step as a CUDA graph, or with its gradients written out, or as it is."""
-        if self._batches_are_watched():
+        if self._written:
+            return self._written
+        if batches_are_watched(self):
             return step_fn
         recorded = self._recorded_or(step_fn, iterator)
-        return step_for(self, step_fn) if recorded is step_fn else recorded
+        if recorded is not step_fn or not getattr(iterator.dataset, "is_plain", False):
+            return recorded
+        return step_for(self, step_fn)
+
+    def validation_step(self, batch, **fit_params):
+        """As skorch's, or written out where training steps are for all of a training."""
+        if self._written:
+            return self._written.validate(batch)
+        return super().validation_step(batch, **fit_params)
 
     def _averaged(self, step_fn):
         """The step, after which the average of the weights counts it; the first ones are small."""
@@ -265,10 +277,9 @@ class VAENet(NeuralNet):
             for batch in iterator
         ]
         # The losses are still on the device, which is waited for once, here.
-        sizes = torch.tensor([size for _, size in losses], dtype=torch.float64)
-        return (
-            torch.stack([loss for loss, _ in losses]).double().cpu() @ sizes / sizes.sum()
-        ).item()
+        means = torch.stack([loss for loss, _ in losses]).tolist()
+        sizes = [size for _, size in losses]
+        return sum(map(operator.mul, means, sizes)) / sum(sizes)
 
     def _same_noise_again(self):
         """With other noise in each validation, luck would decide which weights are best."""
@@ -317,16 +328,6 @@ class VAENet(NeuralNet):
     def epoch_(self):
         """Epochs of this training so far, and of those that it goes on from."""
         return len(self.history) - self._first_epoch + self.epochs_before_
-
-    def _batches_are_watched(self):
-        callbacks = [
-            c for _, c in self.callbacks_ if getattr(c, "step_every", None) != "epoch"
-        ]  # as LRScheduler may
-        watchers = self, *callbacks
-        hooks = "on_batch_begin", "on_batch_end"
-        idle = NeuralNet, Callback, EpochScoring  # the last fills a cache that is not used
-        unwatched = {getattr(owner, hook) for owner in idle for hook in hooks}
-        return any(getattr(type(w), hook) not in unwatched for w in watchers for hook in hooks)
 
     def _begin_training(self, data):
         """Tell the callbacks.
@@ -384,6 +385,10 @@ class VAENet(NeuralNet):
         self.train_split = None if held_out is None else predefined_split(ScoredRows(held_out))
         try:
             self._begin_training(data)
+            # With nobody else about, nothing that a step rests on changes before training ends.
+            plain = data.is_plain and (held_out is None or held_out.is_plain)
+            alone = plain and is_alone(self, VAENet) and not may_record(self)
+            self._written = step_for(self, None) if alone else None
             self.ended_ = True
             with suppress(StopTraining):
                 self.fit_loop(data, epochs=epochs)

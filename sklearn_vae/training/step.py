@@ -2,13 +2,7 @@ r"""A training step with its gradients written out, for the networks that the es
 
 On small tensors, most of a step is autograd's bookkeeping. Below, a prime marks the derivative by a
 quantity of loss = 1/n sum_i (w KL_i - log p(x_i | z_i)), for n rows and the weight w of the KL.
-
-**Networks.** With h_0 = x, h_k = act(a_k), a_k = W_k h_{k-1} + b_k, y = A x + c + V h_K, and with
-rows in matrices,
-
-    A' = y'^T x         c' = sum of rows of y'         V' = y'^T h_K        h_K' = y' V
-    a_k' = h_k' act'    W_k' = a_k'^T h_{k-1}          b_k' = sum of rows of a_k'
-    h_{k-1}' = a_k' W_k                                x' = y' A + h_0'
+Networks are in `perceptron.py`.
 
 **Gaussian.** log sigma^2 = t = 30 tanh(r / 30), S_j is the mean over rows of (y - x)_j^2, and
 
@@ -31,70 +25,21 @@ import math
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import linear, silu, softplus
+from torch.nn.functional import softplus
 
 from ..batch import Batch
 from ..likelihoods import Bernoulli, Gaussian
 from ..likelihoods.base import LOG_LIMIT
 from ..module import VAE
-from ..networks import MLP, Tanh, fast_tanh
+from ..networks import MLP
 from ..objectives import ELBO
 from ..posteriors import NARROWEST, POSTERIORS, WIDEST, Full, Posterior, ScaledAR1
 from ..priors import StandardNormal
 from .adamw import adamw
 from .graph import is_known
+from .perceptron import ACTIVATIONS, Network
 
 aten = torch.ops.aten
-# An activation, a gradient times its derivative, and whether that is a function of its output.
-ACTIVATIONS = {
-    nn.ReLU: (torch.relu, lambda grad, h: aten.threshold_backward.default(grad, h, 0), True),
-    nn.Sigmoid: (torch.sigmoid, aten.sigmoid_backward.default, True),
-    nn.SiLU: (silu, aten.silu_backward.default, False),
-    Tanh: (fast_tanh, aten.tanh_backward.default, True),
-}
-
-
-class Layer:
-    """A linear layer; gradients are written where its parameters keep them."""
-
-    def __init__(self, layer: nn.Linear):
-        self.weight, self.weight_grad = layer.weight, layer.weight.grad
-        self.bias, self.bias_grad = layer.bias, getattr(layer.bias, "grad", None)
-
-    def __call__(self, x: Tensor) -> Tensor:
-        return linear(x, self.weight, self.bias)
-
-    def backward(self, x: Tensor, grad: Tensor) -> None:
-        torch.mm(grad.t(), x, out=self.weight_grad)
-        if self.bias is not None:
-            torch.sum(grad, 0, out=self.bias_grad)
-
-
-class Network:
-    """An `MLP`."""
-
-    def __init__(self, mlp: MLP):
-        net = list(mlp.net or ())
-        self.linear, self.layers = Layer(mlp.linear), [Layer(layer) for layer in net[::2]]
-        self.activations = [ACTIVATIONS[type(layer)] for layer in net[1::2]]
-
-    def __call__(self, x: Tensor) -> Tensor:
-        y, self.seen, self.kept = self.linear(x), [x], []
-        for layer, (activate, _, of_output) in zip(self.layers, self.activations, strict=False):
-            a = layer(self.seen[-1])
-            self.seen.append(activate(a))
-            self.kept.append(self.seen[-1] if of_output else a)
-        return y.addmm_(self.seen[-1], self.layers[-1].weight.t()) if self.layers else y
-
-    def backward(self, grad: Tensor, to_input: bool = True) -> Tensor | None:
-        self.linear.backward(self.seen[0], grad)
-        x_grad = torch.mm(grad, self.linear.weight) if to_input else None
-        for k in reversed(range(len(self.layers))):
-            self.layers[k].backward(self.seen[k], grad)
-            if k:
-                above, (_, differentiate, _) = self.layers[k].weight, self.activations[k - 1]
-                grad = differentiate(torch.mm(grad, above), self.kept[k - 1])
-        return x_grad.addmm_(grad, self.layers[0].weight) if to_input and self.layers else x_grad
 
 
 def gaussian(likelihood: Gaussian, mean: Tensor, x: Tensor) -> tuple[float, Tensor]:
@@ -147,36 +92,50 @@ def to_numbers(q: Posterior, numbers: Tensor, eps: Tensor, noise: Tensor, z_grad
 
 
 class WrittenStep:
-    """A training step, for the nets that `step_for` knows."""
+    """A training step, for the nets that `step_for` knows and rows that are plain."""
 
-    def __init__(self, net, step_fn):
+    def __init__(self, net):
         net._set_training(True)
-        self.net, self.module, self.step_fn = net, net.module_, step_fn
+        self.net, self.module = net, net.module_
         for p in self.module.parameters():
             p.grad = torch.empty_like(p) if p.requires_grad else None
         self.encoder, self.decoder = Network(self.module.encoder), Network(self.module.decoder)
-        self.loss, self.update = LOSSES[type(self.module.likelihood)], adamw(net.optimizer_)
+        self.loss_of, self.update = LOSSES[type(self.module.likelihood)], adamw(net.optimizer_)
+        self.generator = net.noise_generator
 
-    def gradients(self, x: Tensor, y: Tensor, eps: Tensor, kl_weight: float) -> float:
-        """Write the gradients of all parameters; return the loss."""
+    def loss(self, x: Tensor, y: Tensor, eps: Tensor, kl_weight: float):
+        """The loss, its gradient by what the decoder gives, and what led there."""
         numbers = self.encoder(x)
         q = self.module.posterior(numbers, self.module.n_components)
         noise = q.color(eps)
-        loss, grad = self.loss(self.module.likelihood, self.decoder(q.mean + noise), y)
-        grad = to_numbers(q, numbers, eps, noise, self.decoder.backward(grad), kl_weight / len(x))
+        loss, grad = self.loss_of(self.module.likelihood, self.decoder(q.mean + noise), y)
+        return loss + kl_weight * q.kl().sum().item() / len(x), grad, (q, numbers, eps, noise)
+
+    def gradients(self, x: Tensor, y: Tensor, eps: Tensor, kl_weight: float) -> float:
+        """Write the gradients of all parameters; return the loss."""
+        loss, grad, way = self.loss(x, y, eps, kl_weight)
+        grad = to_numbers(*way, self.decoder.backward(grad), kl_weight / len(x))
         self.encoder.backward(grad, to_input=False)
-        return loss + kl_weight * q.kl().sum().item() / len(x)
+        return loss
 
     def __call__(self, batch, **fit_params):
-        """Train on a batch, of which nothing is missing and all rows count alike."""
-        net, rows = self.net, Batch.of(batch[0])
-        if not rows.is_plain:
-            return self.step_fn(batch, **fit_params)
-        x, shape, generator = rows.x, net.shape_of_deviates(len(rows)), net.noise_generator
-        with torch.inference_mode():
-            eps = torch.randn(shape, generator=generator, dtype=x.dtype)
-            loss = self.gradients(x, x, eps, net.criterion_.kl_weight)
+        """Train on a batch."""
+        objective = self.net.criterion_
+        result = self._on(batch, self.generator, self.gradients, objective.beta * objective.warmup)
         self.update()
+        return result
+
+    def validate(self, batch):
+        """The loss of a batch, with the KL's full weight."""
+        generator = self.net._streams.validation
+        return self._on(batch, generator, lambda *x: self.loss(*x)[0], self.net.criterion_.beta)
+
+    def _on(self, batch, generator, function, kl_weight):
+        """What a function of rows, targets, deviates and the KL's weight gives for a batch."""
+        net, x, y = self.net, Batch.of(batch[0]).x, batch[1]
+        eps = torch.randn(net.shape_of_deviates(len(x)), generator=generator, dtype=x.dtype)
+        with torch.inference_mode():
+            loss = function(x, y, eps, kl_weight)
         return {"loss": torch.tensor(loss + net.log_scale, dtype=x.dtype)}
 
 
@@ -203,4 +162,4 @@ def step_for(net, step_fn):
         and (module.likelihood.noise is None or module.likelihood.noise.is_constant)
         and all(map(is_perceptron, (module.encoder, module.decoder)))
     )
-    return WrittenStep(net, step_fn) if written else step_fn
+    return WrittenStep(net) if written else step_fn

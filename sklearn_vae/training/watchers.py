@@ -1,0 +1,25 @@
+"""Who takes part in an epoch beside the net: the less there are, the less an epoch has to do."""
+
+from skorch import NeuralNet
+from skorch.callbacks import Callback, EpochScoring, EpochTimer, PrintLog
+
+from .callbacks import KeepBest, KLWarmUp
+
+OWN = EpochTimer, KLWarmUp, KeepBest, PrintLog
+
+
+def batches_are_watched(net):
+    """Whether a net or one of its callbacks looks at single batches."""
+    callbacks = [
+        c for _, c in net.callbacks_ if getattr(c, "step_every", None) != "epoch"
+    ]  # as LRScheduler may
+    watchers = net, *callbacks
+    hooks = "on_batch_begin", "on_batch_end"
+    idle = NeuralNet, Callback, EpochScoring  # the last fills a cache that is not used
+    unwatched = {getattr(owner, hook) for owner in idle for hook in hooks}
+    return any(getattr(type(w), hook) not in unwatched for w in watchers for hook in hooks)
+
+
+def is_alone(net, usual):
+    """Whether a net is of its usual class and has no callback but those that each net has."""
+    return type(net) is usual and all(type(callback) in OWN for _, callback in net.callbacks_)
