@@ -35,7 +35,8 @@ class WeightAverage:
     def __init__(self, module):
         tensors = [*module.parameters(), *module.buffers()]
         self.shown = [tensor.detach() for tensor in tensors if tensor.is_floating_point()]
-        self.hidden = [tensor.clone() for tensor in self.shown]
+        self.average = [tensor.clone() for tensor in self.shown]
+        self.last = [tensor.clone() for tensor in self.shown]
         self.steps, self.is_shown = 0, False
 
     @torch.no_grad()
@@ -43,15 +44,16 @@ class WeightAverage:
         """Count the weights that the module has now."""
         self.steps += 1
         share = (GAMMA + 1) / (self.steps + GAMMA)
-        torch._foreach_lerp_(self.hidden, self.shown, share)
+        torch._foreach_lerp_(self.average, self.shown, share)
 
     @torch.no_grad()
     def show(self, average):
         """Let the module have the average, or the last weights."""
         if average is not self.is_shown and self.steps:
-            last = [tensor.clone() for tensor in self.shown]
-            torch._foreach_copy_(self.shown, self.hidden)
-            torch._foreach_copy_(self.hidden, last)
+            pair = self.last, self.average
+            kept, wanted = pair if average else pair[::-1]
+            torch._foreach_copy_(kept, self.shown)
+            torch._foreach_copy_(self.shown, wanted)
             self.is_shown = average
 
 
