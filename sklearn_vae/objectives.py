@@ -25,6 +25,7 @@ one fixed set of deviates.
 """
 
 import math
+from functools import lru_cache
 
 import torch
 from torch import Tensor, nn
@@ -35,8 +36,10 @@ from .module import VAEOutput
 from .parts import Part
 
 
+@lru_cache(maxsize=16)
+@torch.inference_mode(False)
 def fixed_deviates(n_draws: int, n_components: int) -> Tensor:
-    """Standard normal deviates of shape (n_draws, 1, n_components).
+    """Standard normal deviates of shape (n_draws, 1, n_components), to be read only.
 
     A scrambled Sobol sequence, always the same.
     """
