@@ -29,6 +29,7 @@ from .streams import Streams
 from .watchers import batches_are_watched, is_alone
 
 VALID_BATCH = 4096
+IN_CACHE = 2048  # rows at once, so that what a layer gives for them stays near a CPU
 FIXED_DRAWS = 16
 WORTH_A_THREAD = 2**25  # multiplications in the largest product of a step
 WATCHED = 10_000  # rows trained on, at most, that are watched where none is held out
@@ -315,7 +316,8 @@ class VAENet(NeuralNet):
         self._set_training(False)
         rows = self._batch(rows)
         eps = fixed_deviates(FIXED_DRAWS, self.module__n_components).to(rows.x)
-        parts = rows.split(VALID_BATCH // FIXED_DRAWS)
+        size = IN_CACHE if eps.device.type == "cpu" else VALID_BATCH
+        parts = rows.split(size // FIXED_DRAWS)
         return torch.cat([-self.criterion_(self.module_(part, eps), part) for part in parts])
 
     def fresh_optimizer(self, share=1.0):
