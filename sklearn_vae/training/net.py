@@ -180,7 +180,8 @@ class VAENet(NeuralNet):
         if training:
             self.average_.show(False)
             step_fn = self._averaged(self._cheapest(step_fn, iterator))
-        if batches_are_watched(self):
+        epoch = self.history[-1]  # looked up once: that takes longer, the more of them there are
+        if not self._written and batches_are_watched(self):
             if not training:
                 self._same_noise_again()
             super().run_single_epoch(iterator, training, prefix, step_fn, **fit_params)
@@ -190,7 +191,7 @@ class VAENet(NeuralNet):
             ).item()
         else:
             loss = self.mean_loss(iterator, step_fn, training, **fit_params)
-            self.history.new_batch()  # skorch's Checkpoint looks at the last one
+            epoch["batches"].append({})  # skorch's Checkpoint looks at the last one
         if training:
             self.average_.show(True)
         if not math.isfinite(loss):
@@ -202,10 +203,8 @@ class VAENet(NeuralNet):
             )
         lowest = self._lowest.get(prefix, math.inf)
         self._lowest[prefix] = min(loss, lowest)
-        self.history.record(prefix + "_loss", loss)
-        self.history.record(
-            prefix + "_loss_best", loss < lowest
-        )  # what skorch's Checkpoint looks at
+        epoch[prefix + "_loss"] = loss
+        epoch[prefix + "_loss_best"] = loss < lowest  # what skorch's Checkpoint looks at
 
     def _cheapest(self, step_fn, iterator):
         """The step as a CUDA graph, or with its gradients written out, or as it is."""
