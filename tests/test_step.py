@@ -167,8 +167,57 @@ def test_a_fit_is_the_ordinary_fit(Estimator, likelihood, written, monkeypatch):
     assert written
     monkeypatch.setattr("sklearn_vae.training.net.step_for", lambda net, step_fn: step_fn)
     ordinary = Estimator(2, **quick, **likelihood).fit(data)
-    np.testing.assert_allclose(fit.loss_curve_, ordinary.loss_curve_, rtol=1e-4, atol=1e-4)
+    for name in ("loss_curve_", "validation_loss_curve_"):
+        curves = getattr(fit, name), getattr(ordinary, name)
+        np.testing.assert_allclose(*curves, rtol=1e-4, atol=1e-4)
     np.testing.assert_allclose(fit.transform(data), ordinary.transform(data), rtol=0, atol=1e-2)
+
+
+class Validates(VAENet):
+    def validation_step(self, batch, **fit_params):
+        self.validated_ = getattr(self, "validated_", 0) + 1
+        return super().validation_step(batch, **fit_params)
+
+
+def test_a_step_is_built_once_where_nobody_else_is_about(monkeypatch):
+    """A callback, or a net of one's own, may change in each epoch what a step rests on."""
+    built = []
+
+    def counted(net, step_fn):
+        built.append(net)
+        return step_for(net, step_fn)
+
+    monkeypatch.setattr("sklearn_vae.training.net.step_for", counted)
+    params = {**quick, "early_stopping": False}
+    alone = VAETransformer(2, **params).fit(X)
+    assert len(built) == 1
+    built.clear()
+    watched = VAETransformer(2, **params, net_params={"callbacks": [Callback]}).fit(X)
+    assert len(built) == quick["max_iter"]
+    np.testing.assert_allclose(watched.loss_curve_, alone.loss_curve_, rtol=1e-5)
+    own = VAETransformer(2, **quick, net_class=Validates).fit(X)
+    assert own.net_.validated_ > quick["max_iter"]
+
+
+class Freeze(Callback):
+    def on_epoch_begin(self, net, **kwargs):
+        if len(net.history) == 3:
+            net.module_.encoder.requires_grad_(False)
+
+    def on_train_end(self, net, **kwargs):
+        state = net.optimizer_.state
+        self.steps_ = [
+            int(state[network.linear.bias]["step"])
+            for network in (net.module_.encoder, net.module_.decoder)
+        ]
+
+
+def test_what_a_callback_changes_on_the_way_is_obeyed(written):
+    params = {**quick, "early_stopping": False}
+    model = VAETransformer(2, **params, net_params={"callbacks": [("freeze", Freeze())]}).fit(X)
+    per_epoch = -(-len(X) // quick["batch_size"])
+    assert dict(model.net_.callbacks_)["freeze"].steps_ == [2 * per_epoch, 4 * per_epoch]
+    assert len(written) == 2 * per_epoch
 
 
 class Hooked(VAENet):
