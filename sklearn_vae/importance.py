@@ -23,6 +23,7 @@ mixture (Veach & Guibas 1995).
 """
 
 import math
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -52,6 +53,27 @@ class Estimate(NamedTuple):
 
     log_prob: Tensor
     effective_draws: Tensor
+
+
+class Weighted(NamedTuple):
+    """An `Estimate`, and the logarithms of the weights of its draws, (K, n)."""
+
+    log_prob: Tensor
+    effective_draws: Tensor
+    log_weights: Tensor
+
+
+class Means(NamedTuple):
+    """Of each row, by its weighted draws.
+
+    Attributes
+    ----------
+    effective_draws : Tensor of shape (n,)
+    mean : Tensor of shape (n, ...)
+    """
+
+    effective_draws: Tensor
+    mean: Tensor
 
 
 class Laplace(NamedTuple):
@@ -131,25 +153,68 @@ def log_likelihood(module: VAE, rows: Batch, eps: Tensor) -> Estimate:
     -------
     Estimate
     """
+    return by_importance(module, rows, eps, lambda rows, z, weighted: Estimate(*weighted[:2]))
+
+
+def conditional_means(module: VAE, rows: Batch, eps: Tensor) -> Tensor:
+    """E[x | x_o], of shape (n, n_features): the self-normalised mean of E[x | z_k] over the draws.
+
+    Parameters are as for `log_likelihood` (Mattei & Frellsen 2019).
+    """
+
+    def mean(rows, z, weighted):
+        return Means(weighted.effective_draws, _mean_under(weighted.log_weights, module, z))
+
+    return by_importance(module, rows, eps, mean).mean
+
+
+def conditional_draws(module: VAE, rows: Batch, eps: Tensor, n: int) -> Tensor:
+    """Draws of p(z | x_o), of shape (n_rows, n, d): of the draws z_k, by their weights.
+
+    Parameters are as for `log_likelihood`; n is the number of draws of each row.
+    """
+
+    def draw(rows, z, weighted):
+        weights = torch.softmax(weighted.log_weights, 0)
+        chosen = torch.multinomial(weights.T, n, replacement=True)
+        index = chosen[..., None].expand(-1, -1, z.shape[-1])
+        return Means(weighted.effective_draws, z.transpose(0, 1).gather(1, index))
+
+    return by_importance(module, rows, eps, draw).mean
+
+
+def by_importance(module: VAE, rows: Batch, eps: Tensor, summarise: Callable) -> NamedTuple:
+    """What weighted draws tell of each row.
+
+    Parameters
+    ----------
+    module : VAE
+    rows : Batch
+    eps : Tensor of shape (K, 1, d)
+        Standard normal deviates, the same for every row.
+    summarise : callable
+        ``summarise(rows, z, weighted)`` for draws z (K, n, d), which gives a NamedTuple of tensors
+        over rows, `effective_draws` among them.
+    """
     q = module.encode(rows)
     try:
         r = laplace(module, rows, q.mean, STEPS)
     except (RuntimeError, NotImplementedError):
         # A network or likelihood that has no second derivatives.
         z = q.rsample(eps)
-        return _estimate(log_joint(module, z, rows) - q.log_prob(z))
+        return summarise(rows, z, _estimate(log_joint(module, z, rows) - q.log_prob(z)))
     z = r.rsample(eps)
-    estimate = _estimate(log_joint(module, z, rows) - r.log_prob(z))
-    poor = torch.nonzero(~(estimate.effective_draws >= ENOUGH * len(eps)))[:, 0]
+    result = summarise(rows, z, _estimate(log_joint(module, z, rows) - r.log_prob(z)))
+    poor = torch.nonzero(~(result.effective_draws >= ENOUGH * len(eps)))[:, 0]
     # More draws take more memory, so these rows are taken a few at a time.
     for some in poor.split(max(1, len(rows) // 8)) if len(poor) else ():
-        better = _by_mixture(module, rows[some], r.mode[some], len(eps))
-        for before, after in zip(estimate, better, strict=True):
+        better = summarise(rows[some], *_by_mixture(module, rows[some], r.mode[some], len(eps)))
+        for before, after in zip(result, better, strict=True):
             before[some] = after
-    return estimate
+    return result
 
 
-def _by_mixture(module: VAE, rows: Batch, z: Tensor, n_draws: int) -> Estimate:
+def _by_mixture(module: VAE, rows: Batch, z: Tensor, n_draws: int) -> tuple[Tensor, Weighted]:
     """With draws of q, of a Laplace approximation that starts from z, and of a wider one."""
     q, r = module.encode(rows), laplace(module, rows, z, MORE_STEPS)
     proposals = r, r._replace(precision=r.precision / WIDER), q
@@ -157,11 +222,17 @@ def _by_mixture(module: VAE, rows: Batch, z: Tensor, n_draws: int) -> Estimate:
     z = torch.cat([proposal.rsample(eps) for proposal in proposals])
     densities = torch.stack([proposal.log_prob(z) for proposal in proposals])
     mixture = torch.logsumexp(densities, 0) - math.log(len(proposals))
-    return _estimate(log_joint(module, z, rows) - mixture)
+    return z, _estimate(log_joint(module, z, rows) - mixture)
 
 
-def _estimate(log_weights: Tensor) -> Estimate:
+def _estimate(log_weights: Tensor) -> Weighted:
     """From the logarithms of the weights, (K, n)."""
     total = torch.logsumexp(log_weights, 0)
     effective = torch.exp(2 * total - torch.logsumexp(2 * log_weights, 0))
-    return Estimate(total - math.log(len(log_weights)), effective)
+    return Weighted(total - math.log(len(log_weights)), effective, log_weights)
+
+
+def _mean_under(log_weights: Tensor, module: VAE, z: Tensor) -> Tensor:
+    """The weighted mean of E[x | z_k] over draws z (K, n, d), of shape (n, n_features)."""
+    weights = torch.softmax(log_weights, 0)
+    return torch.einsum("kn,knj->nj", weights, module.decode(z).mean)

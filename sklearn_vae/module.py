@@ -6,14 +6,19 @@ The module draws nothing itself: it is given the deviates eps, so it is a functi
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import NamedTuple
 
+import numpy as np
+import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
 from .batch import Batch
-from .posteriors import Posterior
+from .posteriors import Posterior, Widened
 from .priors import Prior, StandardNormal
+
+ROUNDS = 50  # of filling missing values by what the model rebuilds
 
 
 class VAEOutput(NamedTuple):
@@ -37,6 +42,48 @@ class VAEOutput(NamedTuple):
     prior: Prior
 
 
+class MissingInformation(nn.Module):
+    r"""What the posterior covariance gains where values are missing.
+
+    In a linear model of loadings W and noise Psi it is S_o - S, with the covariances
+
+        S_o = (I + W_o^T Psi_o^-1 W_o)^-1,   S = (I + W^T Psi^-1 W)^-1
+
+    of z given the observed entries o and given all. It depends on o alone and is not negative. Here
+    W and Psi are those of the linear start, and training learns a matrix T: T (S_o - S) T^T.
+    """
+
+    def __init__(self, n_features: int, n_components: int):
+        super().__init__()
+        # Psi^-1/2 W; 0 where nothing is known of a linear model.
+        self.register_buffer("information", torch.zeros(n_features, n_components))
+        self.turn = nn.Parameter(torch.eye(n_components))
+
+    @torch.no_grad()
+    def start_linear(self, information: Tensor) -> None:
+        """Make this the gain of a linear model with Psi^-1/2 W of shape (n_features, d)."""
+        self.information.copy_(information)
+        self.turn.copy_(torch.eye(len(self.turn)))
+
+    @torch.no_grad()
+    def permute(self, order: np.ndarray, signs: np.ndarray) -> None:
+        """Let component j be ``signs[j]`` times what component ``order[j]`` was."""
+        self.turn.copy_(torch.as_tensor(signs).to(self.turn)[:, None] * self.turn[order])
+
+    def forward(self, observed: Tensor) -> Tensor:
+        """The gain (n, d, d) for what was observed (n, n_features), in float64."""
+        (D, d), information, turn = (
+            self.information.shape,
+            self.information.double(),
+            self.turn.double(),
+        )
+        outer = information[:, :, None] * information[:, None, :]
+        unit = torch.eye(d).to(outer)
+        precision = (observed.double() @ outer.reshape(D, d * d)).reshape(-1, d, d) + unit
+        inverse = torch.linalg.inv(torch.cat([precision, outer.sum(0, keepdim=True) + unit]))
+        return turn @ (inverse[:-1] - inverse[-1:]) @ turn.T
+
+
 class VAE(nn.Module):
     """A variational autoencoder.
 
@@ -52,6 +99,8 @@ class VAE(nn.Module):
         ``f(n_in, n_out) -> nn.Module``.
     prior : callable
         ``f(n_components) -> Prior``.
+    sees_missing : bool
+        Whether the encoder is told which values are missing.
 
     Attributes
     ----------
@@ -68,15 +117,23 @@ class VAE(nn.Module):
         encoder: Callable,
         decoder: Callable,
         prior: Callable = StandardNormal,
+        sees_missing: bool = False,
     ):
         super().__init__()
         self.n_components = n_components
         self.posterior = posterior
         self.likelihood = likelihood()
         self.prior = prior(n_components)
-        self.encoder = encoder(n_features, posterior.n_numbers(n_components))
+        self.missing = MissingInformation(n_features, n_components) if sees_missing else None
+        n_inputs = (1 + sees_missing) * n_features
+        self.encoder = encoder(n_inputs, posterior.n_numbers(n_components))
         self.decoder = decoder(n_components, self.likelihood.n_numbers)
         self.width = max(len(weight) for weight in self.parameters() if weight.ndim)
+
+    @property
+    def sees_missing(self) -> bool:
+        """Whether the encoder is told which values are missing."""
+        return self.missing is not None
 
     @property
     def is_linear(self) -> bool:
@@ -84,11 +141,22 @@ class VAE(nn.Module):
         return self.encoder.is_linear and self.decoder.is_linear
 
     def encode(self, rows: Batch | Tensor) -> Posterior:
-        """q(z | x) of rows; a tensor is x (n, n_features)."""
-        x = Batch.of(rows).x
-        numbers = self.encoder(self.likelihood.encode(x))
+        """q(z | x) of rows; a tensor is x (n, n_features).
+
+        Of a row of which nothing was observed it is N(0, I).
+        """
+        rows = Batch.of(rows)
+        x, observed = self.likelihood.encode(rows.x), rows.observed
+        if self.sees_missing:
+            observed = torch.ones_like(x) if observed is None else observed
+            x = torch.cat([x, 1 - observed], -1)
         # Mixed precision has made them narrower.
-        return self.posterior(numbers.to(x.dtype), self.n_components)
+        numbers = self.encoder(x).to(x.dtype)
+        if observed is None:
+            return self.posterior(numbers, self.n_components)
+        is_known = observed.any(-1, keepdim=True)
+        q = self.posterior(numbers * is_known, self.n_components)
+        return Widened(q, self.missing(observed) * is_known[..., None]) if self.missing else q
 
     def decode(self, z: Tensor) -> Distribution:
         """p(x | z) for z of shape (..., d); the decoder itself sees two dimensions."""
@@ -98,6 +166,17 @@ class VAE(nn.Module):
     def reconstruct(self, rows: Batch | Tensor) -> Tensor:
         """What the posterior mean of rows is decoded to, (n, n_features)."""
         return self.decode(self.encode(rows).mean).mean
+
+    def completed(self, rows: Batch) -> Batch:
+        """Rows whose missing values are what the model itself rebuilds there.
+
+        For a model that was fitted to complete rows. x_m <- E[x_m | z] at the posterior mean, again
+        and again (Rezende et al. 2014, appendix F). In a linear model that ends at E[x_m | x_o].
+        """
+        for _ in range(ROUNDS):
+            x = torch.where(rows.observed > 0, rows.x, self.reconstruct(rows))
+            rows = replace(rows, x=x)
+        return rows
 
     def forward(self, rows: Batch | Tensor, eps: Tensor) -> VAEOutput:
         """Everything an objective needs, for deviates eps.

@@ -83,8 +83,9 @@ class LinearPath(nn.Module):
 
     @torch.no_grad()
     def start_linear(self, weight: Tensor, bias: Tensor) -> None:
-        """Make this the linear map ``weight @ x + bias``."""
-        self.linear.weight.copy_(weight)
+        """Make this the linear map ``weight @ x + bias`` of the first inputs."""
+        self.linear.weight.zero_()
+        self.linear.weight[:, : weight.shape[1]] = weight
         self.linear.bias.copy_(bias)
         self._silence()
 

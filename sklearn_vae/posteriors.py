@@ -285,6 +285,25 @@ class Full(Posterior):
         return {"factor": self.factor}
 
 
+class Widened(Full):
+    """A posterior of any family whose covariance is widened by a matrix for each row.
+
+    Parameters
+    ----------
+    q : Posterior
+        N(mu, L L^T).
+    by : Tensor of shape (n, d, d)
+        What is added to L L^T; not negative.
+    """
+
+    def __init__(self, q: Posterior, by: Tensor):
+        # In float64, since rounding in float32 could make the sum singular.
+        factor = torch.linalg.cholesky(q.covariance().double() + by)
+        self.mean, self.factor = q.mean, factor.to(q.mean.dtype)
+        self.scale = self.factor.diagonal(dim1=-2, dim2=-1)
+        self.log_variance = 2 * self.scale.log()
+
+
 class ScaledAR1(Posterior):
     r"""L = diag(sigma) C(rho): an autoregression over the components, each with its own variance.
 

@@ -1,6 +1,6 @@
 r"""The prior p(z): what the components are drawn from before anything is known of a row.
 
-A prior answers four questions, and nobody else knows what it is:
+A prior answers four questions about z and about a posterior q of `posteriors.py`:
 
     kl_per_component(q)   KL_j of the chain rule over components, (n, d), in nats
     kl(q)                 their sum, KL(q(z | x) || p(z)), (n,)
@@ -16,8 +16,6 @@ import math
 import numpy as np
 from torch import Tensor, nn
 
-from .posteriors import Posterior
-
 
 class Prior(nn.Module):
     """Base of the priors over z of dimension d.
@@ -32,11 +30,11 @@ class Prior(nn.Module):
         super().__init__()
         self.n_components = n_components
 
-    def kl_per_component(self, q: Posterior) -> Tensor:
+    def kl_per_component(self, q) -> Tensor:
         """KL_j of the chain rule over components, of shape (n, d), in nats."""
         raise NotImplementedError
 
-    def kl(self, q: Posterior) -> Tensor:
+    def kl(self, q) -> Tensor:
         """KL(q(z | x) || p(z)), of shape (n,), in nats."""
         return self.kl_per_component(q).sum(-1)
 

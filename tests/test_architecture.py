@@ -43,7 +43,7 @@ STAIRCASE = {
     "importance": {"objectives", "module", "batch"},
     "objectives": {"module", "batch", "parts"},
     "module": {"priors", "posteriors", "likelihoods", "networks", "batch"},
-    "priors": {"posteriors", "parts"},
+    "priors": {"batch", "parts"},
     "posteriors": set(),
     "likelihoods": {"batch", "parts"},
     "networks": set(),

@@ -56,7 +56,7 @@ def assert_equal_gradients(net, x, eps, y=None):
     assert step_for(net, None) is not None
     with torch.inference_mode():
         targets = x if y is None else y
-        written = WrittenStep(net, None).gradients(x, targets, eps, net.criterion_.kl_weight)
+        written = WrittenStep(net).gradients(x, targets, eps, net.criterion_.kl_weight)
     assert written == pytest.approx(loss.item(), rel=1e-12, abs=1e-10)
     params = [p for p in net.module_.parameters() if p.requires_grad]
     for p, gradient in zip(params, gradients, strict=True):

@@ -27,6 +27,7 @@ from ..training import (
 )
 from .evaluation import Evaluation
 from .fitting import Fitting
+from .imputation import Imputation
 from .net import Spec, build_net, made
 
 
@@ -39,9 +40,10 @@ def _name_methods(mixin):
 
 _name_methods(Fitting)
 _name_methods(Evaluation)
+_name_methods(Imputation)
 
 
-class BaseVAE(Fitting, Evaluation, BaseEstimator):
+class BaseVAE(Fitting, Evaluation, Imputation, BaseEstimator):
     """What both estimators share: everything but the posterior's families."""
 
     _parameter_constraints = {
@@ -164,6 +166,7 @@ class BaseVAE(Fitting, Evaluation, BaseEstimator):
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        tags.input_tags.allow_nan = True
         return tags
 
     # --- plain data -------------------------------------------------------------------------------
@@ -196,7 +199,8 @@ class BaseVAE(Fitting, Evaluation, BaseEstimator):
             super().__setstate__({name: value for name, value in state.items() if name != "net_"})
             if learned is not None:
                 device = self._device_to_load_on()
-                self.net_ = build_net(Spec.of(self._spec), self.scale_, device, seed=0)
+                spec = Spec.of(self._spec)
+                self.net_ = build_net(spec, self.scale_, device, 0, self._missing_filled_by())
                 load_net_state(self.net_, learned)
                 load_history(self.net_, learned)
                 self.net_.module_.eval()

@@ -42,7 +42,7 @@ def check_support(X, name, likelihood, feature_names):
         Naming the column, the row, the value and the remedy.
     """
     for rows in chunks(X):
-        bad = ~likelihood.supports(X[rows])
+        bad = ~likelihood.supports(X[rows]) & ~np.isnan(X[rows])
         if bad.any():
             row, column = np.argwhere(bad)[0]
             raise ValueError(
@@ -68,9 +68,16 @@ def columns_of(X):
         scaler, lowest, highest = StandardScaler(), np.inf, -np.inf
         for rows in chunks(X):
             scaler.partial_fit(X[rows])
-            lowest = np.minimum(lowest, X[rows].min(axis=0)).astype(np.float64)
-            highest = np.maximum(highest, X[rows].max(axis=0)).astype(np.float64)
+            lowest = np.fmin(lowest, np.fmin.reduce(X[rows], axis=0)).astype(np.float64)
+            highest = np.fmax(highest, np.fmax.reduce(X[rows], axis=0)).astype(np.float64)
+    nothing = lowest > highest  # where all values are missing
+    lowest, highest = (np.where(nothing, np.nan, bound) for bound in (lowest, highest))
     return Columns(scaler.mean_, scaler.var_, lowest, highest)
+
+
+def has_missing(X):
+    """Whether any value of X is NaN."""
+    return X.dtype.kind == "f" and any(np.isnan(X[rows]).any() for rows in chunks(X))
 
 
 def scaled(X, mean, scale, dtype):
@@ -99,8 +106,24 @@ def unscaled(x, mean, scale):
     return X
 
 
-def rows_for_net(X, rows, mean, scale, feature_names):
+def rows_for_net(X, rows, mean, scale, feature_names, fill=None):
     """Rows of X as the net is trained on them: scaled, float32.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n_samples, n_features)
+    rows : ndarray of shape (n,)
+        Indices.
+    mean, scale : ndarray of shape (n_features,)
+    feature_names : sequence of str
+    fill : callable, optional
+        What fills missing values of rows that are scaled.
+
+    Returns
+    -------
+    x : ndarray of shape (n, n_kept)
+    observed : ndarray of shape (n, n_kept) or None
+        1 where there was a value and 0 elsewhere; None without `fill`.
 
     Raises
     ------
@@ -109,8 +132,13 @@ def rows_for_net(X, rows, mean, scale, feature_names):
     """
     varies = np.flatnonzero(scale > 0)
     out = np.empty((len(rows), len(varies)), dtype=np.float32)
+    observed = None if fill is None else np.empty_like(out)
     for chunk in chunks(out):
-        out[chunk] = scaled(X[rows[chunk]], mean, scale, np.float32)
+        part = scaled(X[rows[chunk]], mean, scale, np.float32 if fill is None else np.float64)
+        if fill is not None:
+            observed[chunk] = ~np.isnan(part)
+            part = fill(part)
+        out[chunk] = part
     overflow = ~(np.isfinite(out).all(axis=0) & np.isfinite(scale[varies]))
     if overflow.any():
         name = feature_names[varies[np.flatnonzero(overflow)[0]]]
@@ -118,15 +146,20 @@ def rows_for_net(X, rows, mean, scale, feature_names):
             f"Column {name!r} of X has values too large for dtype('float32'), in which the net is "
             "trained. Take its logarithm, or divide it by a constant."
         )
-    return out
+    return out, observed
 
 
-def rows_on_device(X, rows, mean, scale, feature_names, device):
+def rows_on_device(X, rows, mean, scale, feature_names, device, fill=None):
     """`rows_for_net` as a batch on a device."""
-    x = torch.from_numpy(rows_for_net(X, rows, mean, scale, feature_names))
-    if device.type == "cuda":
-        return Batch(x.pin_memory().to(device, non_blocking=True))
-    return Batch(x.to(device))
+
+    def moved(field):
+        field = torch.from_numpy(field)
+        if device.type == "cuda":
+            return field.pin_memory().to(device, non_blocking=True)
+        return field.to(device)
+
+    x, observed = rows_for_net(X, rows, mean, scale, feature_names, fill)
+    return Batch(moved(x), None if observed is None else moved(observed))
 
 
 class RowsOnDisk:
@@ -141,21 +174,24 @@ class RowsOnDisk:
     mean, scale : ndarray of shape (n_features,)
     feature_names : sequence of str
     device : torch.device
+    fill : callable, optional
+        What fills missing values.
     """
 
-    block, is_plain = 4096, True
+    block = 4096
 
-    def __init__(self, X, rows, mean, scale, feature_names, device):
+    def __init__(self, X, rows, mean, scale, feature_names, device, fill=None):
         # Sorted, so that a block of rows is nearly one piece of the file.
-        self.X, self.rows, self.device = X, np.sort(rows), device
-        self.scaling = mean, scale, feature_names
+        self.X, self.rows = X, np.sort(rows)
+        self.how = mean, scale, feature_names, device, fill
+        self.is_plain = fill is None
 
     def __len__(self):
         return len(self.rows)
 
     def __getitem__(self, index):
         rows = self.rows[index.numpy() if isinstance(index, torch.Tensor) else index]
-        return rows_on_device(self.X, rows, *self.scaling, self.device)
+        return rows_on_device(self.X, rows, *self.how)
 
 
 def is_too_large(X, device):

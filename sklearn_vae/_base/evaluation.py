@@ -18,6 +18,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from ..batch import Batch
 from ..importance import UNTRUSTED, log_likelihood
 from ..objectives import fixed_deviates, reconstruction
+from ..selection import Filling
 from ..training import SeededInit, one_thread_after_fork
 from . import data
 from .data import check_support, scaled, seed_from
@@ -120,8 +121,8 @@ class Evaluation(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
                 f"posterior gives the covariance in the form 'dense' or 'own'; got form={form!r}."
             )
 
-        def of(module, x):
-            q = module.encode(x)
+        def of(module, rows):
+            q = module.encode(rows)
             return {
                 "mean": q.mean,
                 **({"covariance": q.covariance()} if form == "dense" else q.own_form()),
@@ -199,12 +200,12 @@ class Evaluation(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         X = self._ready(X)
         eps = fixed_deviates(n_draws, self.net_.module_.n_components)
 
-        def of(module, x):
-            return log_likelihood(module, Batch(x), eps.to(x.device, x.dtype))._asdict()
+        def of(module, rows):
+            return log_likelihood(module, rows, eps.to(rows.x.device, rows.x.dtype))._asdict()
 
         width = max(n_draws, 2 * self.net_.module_.n_components) * self.n_features_in_
         estimate = Bunch(**self._of_samples(of, X, width=width, in_double=True))
-        estimate.log_prob = _defined(estimate.log_prob - self.net_.log_scale)
+        estimate.log_prob = _defined(estimate.log_prob - self._log_scale_of(X))
         known = np.isfinite(estimate.log_prob)
         doubtful = np.sum(estimate.effective_draws[known] < min(UNTRUSTED, n_draws / 2))
         if doubtful > 0.05 * len(X):
@@ -241,7 +242,14 @@ class Evaluation(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         # Integers and half floats are converted in chunks: a memory map may be larger than the
         # memory.
         dtype = None if data.is_narrow(X) else [np.float64, np.float32]
-        X = validate_data(self, X, reset=reset, dtype=dtype, ensure_min_samples=ensure_min_samples)
+        X = validate_data(
+            self,
+            X,
+            reset=reset,
+            dtype=dtype,
+            ensure_min_samples=ensure_min_samples,
+            ensure_all_finite="allow-nan",
+        )
         check_support(X, name, likelihood, self._feature_names())
         return X
 
@@ -259,7 +267,32 @@ class Evaluation(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         def scale(x):
             return scaled(x, self.mean_, self.scale_, data.float_dtype(x))
 
-        return self._evaluate(function, X, width, before=scale, in_double=in_double)
+        def of(module, x):
+            return function(module, self._completed(module, x))
+
+        return self._evaluate(of, X, width, before=scale, in_double=in_double)
+
+    def _missing_filled_by(self):
+        """What fills missing values, or None if the fit saw none."""
+        return None if self._filling is None else Filling(**self._filling)
+
+    def _completed(self, module, x):
+        """Rows x (n, n_kept) that may have NaN, as a batch."""
+        observed = ~torch.isnan(x)
+        if observed.all():
+            return Batch(x)
+        filling, known = self._missing_filled_by(), observed.to(x.dtype)
+        if filling is None:
+            return module.completed(Batch(torch.where(observed, x, 0), known))
+        filled = torch.from_numpy(filling(x.double().cpu().numpy()))
+        return Batch(filled.to(x.device, x.dtype), known)
+
+    def _log_scale_of(self, X):
+        """The logarithm of the Jacobian of the scaling of each row, of what was observed in it."""
+        if not data.has_missing(X):
+            return np.log(self.scale_[self.scale_ > 0]).sum()
+        log_scale = np.log(np.where(self.scale_ > 0, self.scale_, 1))
+        return np.concatenate([~np.isnan(X[rows]) @ log_scale for rows in data.chunks(X)])
 
     def _in_units_of_X(self, function, Z):
         """`_evaluate` for a function that gives rows as the net takes them."""
@@ -309,11 +342,11 @@ class Evaluation(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         X = self._ready(X)
         eps = fixed_deviates(n_draws, self.net_.module_.n_components)
 
-        def of(module, x):
-            return function(module(x, eps.to(x.device, x.dtype)), x)
+        def of(module, rows):
+            return function(module(rows, eps.to(rows.x.device, rows.x.dtype)), rows)
 
         results = self._of_samples(of, X, width=n_draws * self.n_features_in_)
-        results["bound"] = _defined(results["bound"] - self.net_.log_scale)
+        results["bound"] = _defined(results["bound"] - self._log_scale_of(X))
         return results
 
 

@@ -16,7 +16,15 @@ from sklearn.base import _fit_context
 from sklearn.exceptions import ConvergenceWarning
 
 from ..batch import Batch
-from ..selection import Moments, Trainer, best_net, put_in_order, starting_points
+from ..selection import (
+    SAMPLED_INCOMPLETE,
+    Filling,
+    Moments,
+    Trainer,
+    best_net,
+    put_in_order,
+    starting_points,
+)
 from ..training import (
     Seeds,
     load_history,
@@ -33,7 +41,15 @@ from .checks import (
     warn_of_collapse,
     warn_of_no_upper_bound,
 )
-from .data import RowsOnDisk, columns_of, is_too_large, rows_on_device, seed_from
+from .data import (
+    RowsOnDisk,
+    columns_of,
+    has_missing,
+    is_too_large,
+    rows_on_device,
+    scaled,
+    seed_from,
+)
 from .net import Spec, build_net, kept
 
 ACTIVE = 0.01  # variance of a component's posterior mean over the data (Burda et al. 2016)
@@ -84,7 +100,10 @@ class Fitting:
             resume = self.warm_start and hasattr(self, "net_")
             spec, X = self._begin(X, resume, 2)
             seed, seeds = self._prepare(spec, X, resume)
-            train, valid, max_iter = self._held_out(spec, X, y, groups, X_val, seeds[0])
+            if not resume and spec.is_solved and self._filling is not None:
+                train, valid, max_iter = self._rows(X, np.arange(len(X))), None, 0
+            else:
+                train, valid, max_iter = self._held_out(spec, X, y, groups, X_val, seeds[0])
             self._moments = None
             still_improving = self._train(
                 spec, train, valid, max_iter, resume, seed, seeds, settle=X_val is None
@@ -165,6 +184,8 @@ class Fitting:
             return None, 0, None
         state = dict(self._moments)
         looked_at, before = state.pop("looked_at"), Moments(**state)
+        if has_missing(X):
+            return before, looked_at, None
         moments = before.with_rows(X)
         # A column that was constant so far is not in the net.
         is_new = ((stream.scale_from(spec, moments)[1] > 0) & (self.scale_ == 0)).any()
@@ -204,8 +225,30 @@ class Fitting:
             seed, epochs_before = seed_from(self.random_state), 0
             scaling = spec.likelihood.scaling(columns_of(X), self.standardize)
             self.mean_, self.scale_ = scaling
+            self._filling = self._fill_by(spec, X)
         # Where training goes on it draws other numbers than it began with.
         return seed, np.random.SeedSequence([seed, epochs_before]).generate_state(6).tolist()
+
+    def _fill_by(self, spec, X):
+        """What fills missing values, as a dict, or None if there are none."""
+        if not has_missing(X):
+            return None
+        some = scaled(thinned(X, SAMPLED_INCOMPLETE), self.mean_, self.scale_, np.float64)
+        return Filling.of(spec.likelihood.linear_model, some, spec.n_components)._asdict()
+
+    def _fill(self, X):
+        """A function that fills missing values of scaled rows; None if there are none."""
+        if self._filling is not None:
+            return self._missing_filled_by()
+        if not has_missing(X):
+            return None
+
+        def fill(x):
+            x = torch.from_numpy(x).to(self.device_)
+            with torch.no_grad():
+                return self._completed(self.net_.module_in(x.dtype), x).x.cpu().numpy()
+
+        return fill
 
     def _held_out(self, spec, X, y, groups, X_val, seed):
         """Rows to train on, rows held out (None if none are), and epochs at most."""
@@ -275,7 +318,8 @@ class Fitting:
         still_improving : bool
             Whether `max_iter` ended a training that was improving.
         """
-        net = build_net(spec, self.scale_, resolve_device(self.device), seeds[1])
+        filling = self._missing_filled_by()
+        net = build_net(spec, self.scale_, resolve_device(self.device), seeds[1], filling)
         likelihood = net.module_.likelihood
         factor = likelihood.neutral_factor() if spec.objective.only_rebuilds else 1.0
         if factor != 1:
@@ -316,7 +360,8 @@ class Fitting:
             return None
         device = resolve_device(self.device)
         take = RowsOnDisk if is_too_large(X, device) else rows_on_device
-        return take(X, rows, self.mean_, self.scale_, self._feature_names(), device)
+        how = self.mean_, self.scale_, self._feature_names(), device, self._fill(X)
+        return take(X, rows, *how)
 
     def _take(self, net, best, seed, resume, factor):
         """Let a trained net become the fitted model.
@@ -361,8 +406,8 @@ class Fitting:
     def _diagnose(self, X):
         """How much each component tells of a sample."""
 
-        def of(module, x):
-            q = module.encode(x)
+        def of(module, rows):
+            q = module.encode(rows)
             return {"kl": module.prior.kl_per_component(q), "mean": q.mean}
 
         kl, mean = self._of_samples(of, thinned(X, DIAGNOSED)).values()

@@ -17,6 +17,7 @@ from ..networks import MLP, LinearPath
 from ..objectives import OBJECTIVES, Objective
 from ..parts import Part
 from ..posteriors import POSTERIORS, Posterior
+from ..selection import GAUSSIAN
 from ..training import VALID_BATCH, SeededInit, TensorBatches, VAENet
 
 BATCH_SIZE = 128
@@ -62,6 +63,16 @@ class Spec:
             }
         )
 
+    @property
+    def is_solved(self):
+        """Whether training starts at the maximum-likelihood model.
+
+        So it is where both networks are linear. With missing values the bound would lead away from
+        it: the covariance of z is then not one that a linear encoder can tell.
+        """
+        networks = self.hidden_layer_sizes, self.encoder, self.decoder, self.init
+        return networks == ((), None, None, "auto") and self.likelihood.linear_model in GAUSSIAN
+
     def network(self, name, sizes):
         """A factory of a network with a linear path beside it: the one given, or the perceptron."""
         make = getattr(self, name)
@@ -82,7 +93,7 @@ def kept(params):
     }
 
 
-def build_net(spec, scale, device, seed):
+def build_net(spec, scale, device, seed, filling=None):
     """An initialised skorch net for data scaled by `scale`, its weights drawn from `seed`.
 
     Parameters
@@ -92,8 +103,11 @@ def build_net(spec, scale, device, seed):
         What the features were divided by; 0 for those that are left out.
     device : torch.device
     seed : int
+    filling : Filling, optional
+        What missing values are filled with; the net is then told where they are.
     """
     scale, given = scale[scale > 0], spec.net_params or {}
+    log_scale = np.log(scale) * (1 if filling is None else filling.share)
     defaults = {
         "module": VAE,
         "module__n_features": len(scale),
@@ -102,7 +116,8 @@ def build_net(spec, scale, device, seed):
         "module__likelihood": partial(_built, spec.likelihood, scale),
         "module__encoder": spec.network("encoder", spec.hidden_layer_sizes),
         "module__decoder": spec.network("decoder", spec.hidden_layer_sizes[::-1]),
-        "log_scale": float(np.log(scale).sum()),
+        "module__sees_missing": filling is not None,
+        "log_scale": float(log_scale.sum()),
         "lr": spec.learning_rate_init,
         "batch_size": BATCH_SIZE if spec.batch_size == "auto" else int(spec.batch_size),
         "iterator_train": TensorBatches,

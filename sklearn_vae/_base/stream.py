@@ -17,7 +17,7 @@ import torch
 from .. import selection
 from ..likelihoods import Columns
 from ..training import resolve_device
-from .data import rows_on_device
+from .data import has_missing, rows_on_device
 from .net import build_net
 
 GROWTH = 1.25  # of the rows seen, from one look to the next
@@ -25,7 +25,7 @@ GROWTH = 1.25  # of the rows seen, from one look to the next
 
 def begins(spec, X):
     """The moments of a first block X (n, n_features), or None if they are not kept."""
-    if X.shape[1] > selection.MOST_FEATURES or spec.init == "random":
+    if X.shape[1] > selection.MOST_FEATURES or spec.init == "random" or has_missing(X):
         return None
     return selection.Moments.of(X)
 

@@ -49,11 +49,15 @@ STARTING_NOISE = 0.1  # a variance started at 1 can collapse for good on a curve
 
 
 class Rebuilt(NamedTuple):
-    """Rows x (n, n_features), what the posterior mean z (n, d) is decoded to, and z."""
+    """Rows x (n, n_features), what the posterior mean z (n, d) is decoded to, and z.
+
+    `observed` is 1 where x was, and None where nothing is missing.
+    """
 
     x: Tensor
     mean: Tensor
     z: Tensor
+    observed: Tensor | None = None
 
 
 class Noise(nn.Module):
@@ -183,7 +187,7 @@ class Noise(nn.Module):
         )
         missed = missed * slope(before, now).clamp(0, 1)
         noise = self.variance * (1 + missed.median().clamp(min=0))
-        unknown = (trained.x - trained.mean).square().mean(0)
+        unknown = squares(trained).mean(0)
         unknown = torch.maximum(unknown if noise.ndim else unknown.mean(), noise)
         self.set((evidence.n * noise + unknown) / (evidence.n + 1))
 
@@ -192,8 +196,7 @@ class Noise(nn.Module):
 
         Where sigma^2 is shared their means over features, (n, 1).
         """
-        x, mean, z = rebuilt
-        error = (x - mean).square() / torch.exp(self.log_variance_at(z))
+        error = squares(rebuilt) / torch.exp(self.log_variance_at(rebuilt.z))
         error = error.clamp(min=SMALLEST_NOISE)
         return error if self.log_variance.ndim else error.mean(1, keepdim=True)
 
@@ -227,6 +230,15 @@ class Noise(nn.Module):
     def set_extra_state(self, state):
         self.growth, reach = state.tolist()
         self.reach = reach or math.inf
+
+
+def squares(rebuilt: Rebuilt) -> Tensor:
+    """Squared errors (n, n_features); where a value is missing, the mean of its feature."""
+    error, observed = (rebuilt.x - rebuilt.mean).square(), rebuilt.observed
+    if observed is None:
+        return error
+    usual = (error * observed).sum(0) / observed.sum(0).clamp(min=1)
+    return torch.where(observed > 0, error, usual)
 
 
 def slope(x: Tensor, y: Tensor, prior: float | Tensor = 0.0) -> Tensor:

@@ -21,9 +21,9 @@ def centre_and_scale(columns: Columns, standardize) -> tuple[np.ndarray, np.ndar
         unit (`share_a_unit`); False leaves them as they are.
     """
     mean, variance, lowest, highest = columns
-    constant = highest - lowest <= 4 * np.finfo(np.float64).eps * np.maximum(
-        abs(lowest), abs(highest)
-    )
+    largest = np.maximum(abs(lowest), abs(highest))
+    # A column without any value has NaN for its range, and is left out as well.
+    constant = ~(highest - lowest > 4 * np.finfo(np.float64).eps * largest)
     varies = ~constant if not constant.all() else constant
     scale = np.where(constant, 1.0, np.sqrt(variance))
     if not standardize:

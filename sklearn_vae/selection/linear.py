@@ -301,6 +301,8 @@ def start_at(module: VAE, model: LinearModel) -> None:
     W = W @ vectors @ basis.T
     A = basis @ np.diag(1 / values) @ basis.T @ (W / psi[:, None]).T
     weight = np.vstack([A, np.zeros((len(numbers), len(b)))])
+    if module.sees_missing:
+        module.missing.start_linear(_float32(W / np.sqrt(psi)[:, None]))
     module.encoder.start_linear(_float32(weight), _float32(np.append(-A @ b, numbers)))
     offset = b if offset is None else offset
     module.decoder.start_linear(*module.likelihood.start(model._replace(loadings=W, offset=offset)))
@@ -314,6 +316,14 @@ def do_rows_tell_the_noise(x, n_features: int) -> bool:
     return n_features < len(x)
 
 
+def mean_squares(module: VAE, rows: Batch) -> Tensor:
+    """The mean squared error of each feature (n_features,), over the rows that have it."""
+    squares = (rows.x - module.reconstruct(rows)).square()
+    if rows.observed is None:
+        return squares.mean(0)
+    return (squares * rows.observed).sum(0) / rows.observed.sum(0).clamp(min=1)
+
+
 @torch.no_grad()
 def raise_noise_to(module: VAE, judge: VAE, rows: Batch) -> None:
     """Raise a learned noise to the mean squared errors of `judge` over rows where they are larger.
@@ -324,7 +334,7 @@ def raise_noise_to(module: VAE, judge: VAE, rows: Batch) -> None:
     noise = module.likelihood.noise
     if noise is None or not noise.is_learned:
         return
-    error, before = (rows.x - judge.reconstruct(rows)).square().mean(0), noise.variance
+    error, before = mean_squares(judge, rows), noise.variance
     raised = torch.maximum(before, error if before.ndim else error.mean())
     noise.set(raised)
     _widen_posterior(module, torch.log(raised / before).mean())
@@ -338,8 +348,8 @@ def release_noise(module: VAE, judge: VAE, rows: Batch) -> None:
     itself or one that was not trained on the rows. It is one number for all features: with one for
     each, a few rows would decide on many numbers.
     """
-    error = rows.x - judge.reconstruct(rows)
-    give_noise(module, error.square().mean().clamp(min=SMALLEST_NOISE).expand(rows.x.shape[1]))
+    error = mean_squares(judge, rows)
+    give_noise(module, error.mean().clamp(min=SMALLEST_NOISE).expand_as(error))
 
 
 @torch.no_grad()

@@ -42,7 +42,7 @@ from ..batch import Batch
 from ..module import VAE
 from ..training import KeepBest, Seeds, VAENet, thinned
 from .evidence import JUDGED, Evidence, verdict
-from .linear import do_rows_tell_the_noise, give_noise
+from .linear import do_rows_tell_the_noise, give_noise, mean_squares
 
 FEW_ROWS = 10_000
 # Rows trained on and rows held out at most, by which the result is compared with the start.
@@ -74,7 +74,7 @@ class Run(NamedTuple):
     watch : KeepBest
         What it saw.
     losses : Tensor of shape (n_judged,)
-        Of the held-out rows.
+        Of the rows held out, or of those trained on if there are none.
     before : float
         Mean loss of all rows where it started.
     explained : float
@@ -89,7 +89,7 @@ class Run(NamedTuple):
     is_trained: bool
     epochs: list
     watch: KeepBest
-    losses: torch.Tensor | None
+    losses: torch.Tensor
     before: float
     explained: float
     still_improving: bool
@@ -119,7 +119,7 @@ class Trainer:
         self.net, self.x, self.x_valid, self.max_iter, self.seeds = net, x, x_valid, max_iter, seeds
         self.epochs_before = epochs_before
         self.drawn = net.weights()
-        self.judged = None if x_valid is None else thinned(x_valid, JUDGED)
+        self.judged = thinned(x if x_valid is None else x_valid, JUDGED)
         self.n = len(x) + (0 if x_valid is None else len(x_valid))
         self.has_many_rows = self.n > FEW_ROWS
 
@@ -141,7 +141,7 @@ class Trainer:
         origin, before, n_before = copy.deepcopy(net.module_), self.loss(), len(net.history)
         self._train(self.max_iter)
         watch = copy.copy(net.keep_best_)
-        losses, explained = self._on_held_out()
+        losses, explained = self._on_judged()
         return Run(
             start,
             origin,
@@ -186,7 +186,7 @@ class Trainer:
             return run
         net.fresh_optimizer(DECAY * self._share())
         self._train(left)
-        losses, explained = self._on_held_out()
+        losses, explained = self._on_judged()
         return run._replace(
             weights=net.weights(),
             epochs=[*run.epochs, *net.history[n_before:]],
@@ -242,9 +242,7 @@ class Trainer:
         self.net.load_weights(self.drawn)
         self.net.fresh_optimizer()
 
-    def _on_held_out(self):
-        if self.judged is None:
-            return None, 0.0
+    def _on_judged(self):
         return self.net.sample_losses(self.judged), _explained(self.net.module_, self.judged)
 
 
@@ -315,6 +313,5 @@ def _takes_over(gain, explained, explained_before):
 @torch.inference_mode()
 def _explained(module, rows):
     """Share of the variance of rows that the posterior mean explains, at least 0."""
-    x = rows.x
-    error = x - module.reconstruct(rows)
-    return max(0.0, 1 - (error.square().mean() / x.var(0, correction=0).mean()).item())
+    error = mean_squares(module, rows).mean()
+    return max(0.0, 1 - (error / rows.x.var(0, correction=0).mean()).item())

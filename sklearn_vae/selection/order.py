@@ -33,5 +33,7 @@ def put_in_order(module: VAE, rows: Batch) -> None:
         covariance.gather(1, covariance.abs().argmax(1, keepdim=True))[:, 0].double().cpu().numpy()
     )
     signs = family.signs(np.where(largest[order] < 0, -1.0, 1.0))
+    if module.missing is not None:
+        module.missing.permute(order, signs)
     module.encoder.permute_outputs(*family.permuted(order, signs))
     module.decoder.permute_inputs(order, signs)

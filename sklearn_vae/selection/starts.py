@@ -17,9 +17,11 @@ from .linear import (
     sharp_model,
     start_at,
 )
+from .missing import EXACT_GAIN, incomplete_model
 from .moments import MOST_FEATURES, Moments
 
 SAMPLED = 100_000  # rows at most, from which a linear model is found
+SAMPLED_INCOMPLETE = 10_000  # the same, where values are missing
 IN_DOUBLE = 2**22  # numbers at most, for which that is done in float64
 
 
@@ -52,21 +54,28 @@ def starting_points(
         name = "mean"
     variance = None if noise is None else noise.variance.detach().cpu().double().numpy()
 
+    def model_of(name, x, variance=None, x_valid=None):
+        if isinstance(x, Moments) or x.observed is None:
+            return linear_model(name, _sample(x), d, seed, variance)
+        if module.is_linear:
+            return incomplete_model(name, _with_nan(x), d, variance, tol=EXACT_GAIN)
+        held_out = None if x_valid is None else _with_nan(x_valid)
+        return incomplete_model(name, _with_nan(x), d, variance, held_out)
+
     def as_drawn(net, *_):
         pass
 
     def linear(net, x, x_valid=None, *_):
         is_told = x_valid is None or do_rows_tell_the_noise(x, likelihood.n_features)
-        x = _sample(x)
         if name == "known_noise" and only_rebuilds:
-            start_at(net.module_, projection(x, d, variance, seed))
+            start_at(net.module_, projection(_sample(x), d, variance, seed))
         else:
-            start_at(net.module_, linear_model(name, x, d, seed, variance))
+            start_at(net.module_, model_of(name, x, variance, x_valid))
         if not is_told and noise is not None and noise.is_learned:
             release_noise(net.module_, net.module_, thinned(x_valid, JUDGED))
 
     def at_the_mean(net, x, *_):
-        _, bias = net.module_.likelihood.start(linear_model("mean", _sample(x), d, seed))
+        _, bias = net.module_.likelihood.start(model_of("mean", x))
         with torch.no_grad():
             net.module_.decoder.linear.bias.copy_(bias)
 
@@ -85,6 +94,12 @@ def starting_points(
     may_bend = noise is not None and noise.is_learned and not module.is_linear
     # With as many components as features the linear model leaves nothing to be explained.
     return [linear, sharp] if may_bend and d < likelihood.n_features else [linear]
+
+
+def _with_nan(rows: Batch) -> np.ndarray:
+    """Some of the rows as an array, NaN where a value is missing."""
+    some = thinned(rows, SAMPLED_INCOMPLETE)
+    return torch.where(some.observed > 0, some.x, torch.nan).double().cpu().numpy()
 
 
 def _sample(x: Batch | Moments) -> np.ndarray | Moments:

@@ -1,0 +1,207 @@
+r"""Linear models of rows in which values are missing, and what those models put in their place.
+
+Let o be the observed entries of a row of the model x = W z + b + noise, z ~ N(0, I), noise ~
+N(0, Psi) (`linear.py`). Under missingness at random all that a row tells is
+
+    z | x_o ~ N(m, S),   S = (I + W_o^T Psi_o^-1 W_o)^-1,   m = S W_o^T Psi_o^-1 (x_o - b_o).
+
+**EM** (Rubin & Thayer 1982; Tipping & Bishop 1999, section 3.3). The E-step finds m and S of each
+row. The M-step regresses each feature j on (z, 1) over the rows that have it, with the second
+moments S + m m^T of z, and psi_j is the mean of what is left; for probabilistic PCA it is pooled
+over all observed entries. The observed-data likelihood never falls. Every two steps are followed by
+one from where they seem to lead (SQUAREM, Varadhan & Roland 2008), where the likelihood is higher
+there.
+
+**Filling.** A missing value is filled with its conditional mean w_j^T m + b_j. A complete row's
+posterior mean is linear in x, so that of a filled row is m: an encoder that starts at the linear
+model of complete rows is exact for incomplete ones.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from scipy.linalg import svd
+
+from ..likelihoods import SMALLEST_NOISE
+from .linear import LinearModel, linear_model
+from .moments import Moments
+
+GAUSSIAN = "probabilistic_pca", "factor_analysis", "known_noise"
+FEWEST = 5  # rows held out
+MOST_CYCLES = 500  # of three EM steps
+LEAST_GAIN, EXACT_GAIN = 3e-4, 1e-8  # nats per row and cycle, at which EM ends
+PRIOR = 1e-6  # precision of the loadings, for features that hardly any row has
+
+
+def incomplete_model(
+    name, x, n_components, noise_variance=None, x_valid=None, tol=LEAST_GAIN
+) -> LinearModel:
+    """The maximum-likelihood linear model of rows with missing values.
+
+    Parameters
+    ----------
+    name : str
+        In `sklearn_vae.selection.LINEAR_MODELS`.
+    x : ndarray of shape (n, n_features)
+        NaN where a value is missing.
+    n_components : int
+    noise_variance : ndarray of shape (n_features,), optional
+        The fixed values of "known_noise".
+    x_valid : ndarray of shape (n_valid, n_features), optional
+        Rows held out: EM ends when their likelihood falls.
+    tol : float
+        Nats per row, gained by three steps, at which EM ends.
+
+    Returns
+    -------
+    LinearModel
+    """
+    if name not in GAUSSIAN:
+        return linear_model(name, incomplete_moments(x), n_components, seed=0)
+    observed = ~np.isnan(x)
+    model = _first_guess(x, observed, n_components)
+    if name == "known_noise":
+        model = model._replace(noise_variance=noise_variance)
+    x, o, before = np.where(observed, x, 0.0), observed.astype(np.float64), -np.inf
+    best, held_out = model, -np.inf
+    for _ in range(MOST_CYCLES):
+        second, _ = _em_step(model, x, o, name)
+        third, log_likelihood = _em_step(second, x, o, name)
+        far = _extrapolated(model, second, third)
+        stable, of_far = _em_step(far, x, o, name)
+        model = stable if of_far > log_likelihood else third
+        now = log_likelihood if x_valid is None else mean_log_likelihood(model, x_valid)
+        if now > held_out:
+            best, held_out = model, now
+        if log_likelihood - before < tol or now < held_out:
+            break
+        before = log_likelihood
+    return best
+
+
+def _extrapolated(*models) -> LinearModel:
+    """Where three models in a row, each an EM step from the one before, seem to lead (SQUAREM)."""
+    one, two, three = (np.hstack([W, b[:, None], np.log(psi)[:, None]]) for W, b, psi, *_ in models)
+    r, v = two - one, three - 2 * two + one
+    size = max(np.sqrt((r**2).sum() / max((v**2).sum(), 1e-300)), 1.0)
+    W, b, log_psi = np.split(one + 2 * size * r + size**2 * v, [-2, -1], axis=1)
+    return LinearModel(W, b[:, 0], np.exp(log_psi[:, 0].clip(np.log(SMALLEST_NOISE), 50)))
+
+
+def _first_guess(x, observed, n_components) -> LinearModel:
+    """PCA of the rows, their missing values at the mean."""
+    n, D = x.shape
+    count = np.maximum(observed.sum(axis=0), 1)
+    mean = np.where(observed, x, 0).sum(axis=0) / count
+    _, values, vectors = svd(np.where(observed, x, mean) - mean, full_matrices=False)
+    values, d = values**2 / n, min(n_components, len(values))
+    noise = values[d:].mean() if d < len(values) else 0.1 * values[-1]
+    noise = max(noise, 1e-3 * values.mean(), SMALLEST_NOISE)
+    loadings = np.zeros((D, n_components))
+    loadings[:, :d] = vectors[:d].T * np.sqrt(np.maximum(values[:d] - noise, 0.1 * noise))
+    return LinearModel(loadings, mean, np.full(D, noise))
+
+
+def _posterior(model, x, o):
+    """Of each row: m (n, d), S and S^-1 (n, d, d), and x - b where it was observed."""
+    W, b, psi = model[:3]
+    d, weighed = W.shape[1], W / psi[:, None]
+    outer = (weighed[:, :, None] * W[:, None, :]).reshape(len(b), d * d)
+    precision = (o @ outer).reshape(-1, d, d) + np.eye(d)
+    S, away = np.linalg.inv(precision), (x - b) * o
+    return np.einsum("nij,nj->ni", S, away @ weighed), S, precision, away
+
+
+def _mean_nats(model, m, precision, away, o):
+    """The mean log-likelihood of rows, by what `_posterior` gives for them."""
+    psi = model.noise_variance
+    squares = away**2 @ (1 / psi) - (m * (away @ (model.loadings / psi[:, None]))).sum(axis=1)
+    log_det = np.linalg.slogdet(precision)[1] + o @ np.log(2 * np.pi * psi)
+    return -0.5 * (squares + log_det).mean()
+
+
+def mean_log_likelihood(model, x) -> float:
+    """Of rows x (n, n_features) with NaN, in nats."""
+    o = (~np.isnan(x)).astype(np.float64)
+    m, _, precision, away = _posterior(model, np.nan_to_num(x), o)
+    return _mean_nats(model, m, precision, away, o)
+
+
+def _em_step(model, x, o, name):
+    """The model after a step of EM, and the mean log-likelihood of the rows before it, in nats."""
+    (n, D), d = x.shape, model.loadings.shape[1]
+    m, S, precision, away = _posterior(model, x, o)
+    log_likelihood, psi = _mean_nats(model, m, precision, away, o), model.noise_variance
+    z = np.hstack([m, np.ones((n, 1))])
+    moments = z[:, :, None] * z[:, None, :]
+    moments[:, :d, :d] += S
+    moments = (o.T @ moments.reshape(n, -1)).reshape(D, d + 1, d + 1)
+    products = (x * o).T @ z
+    prior = np.diag([PRIOR] * d + [1e-12])
+    W = np.linalg.solve(moments + prior, products[:, :, None])[:, :, 0]
+    if name != "known_noise":
+        rest = np.maximum((x**2 * o).sum(axis=0) - (W * products).sum(axis=1), 0)
+        count = np.maximum(o.sum(axis=0), 1)
+        shared = name == "probabilistic_pca"
+        psi = np.full(D, rest.sum() / count.sum()) if shared else rest / count
+        psi = np.maximum(psi, SMALLEST_NOISE)
+    return LinearModel(W[:, :d], W[:, d], psi), log_likelihood
+
+
+class Filling(NamedTuple):
+    """What stands in the place of missing values: the conditional means of a linear model.
+
+    Attributes
+    ----------
+    loadings : ndarray of shape (n_features, d)
+        W; d is 0 where each feature's mean is all there is.
+    mean : ndarray of shape (n_features,)
+        b.
+    noise_variance : ndarray of shape (n_features,)
+        diag Psi.
+    share : ndarray of shape (n_features,)
+        Of the rows, that have a feature.
+    """
+
+    loadings: np.ndarray
+    mean: np.ndarray
+    noise_variance: np.ndarray
+    share: np.ndarray
+
+    @classmethod
+    def of(cls, name: str | None, x: np.ndarray, n_components: int) -> "Filling":
+        """By the linear model that a likelihood names, of rows x (n, n_features) with NaN."""
+        share = (~np.isnan(x)).mean(axis=0)
+        name = {"known_noise": "factor_analysis"}.get(name, name)
+        if name not in GAUSSIAN:
+            moments = incomplete_moments(x)
+            return cls(np.zeros((x.shape[1], 0)), moments.mean, np.ones(x.shape[1]), share)
+        held_out = np.arange(len(x)) % 10 == 9
+        parts = (x, None) if held_out.sum() < FEWEST else (x[~held_out], x[held_out])
+        model = incomplete_model(name, parts[0], n_components, x_valid=parts[1])
+        return cls(*model[:3], share)
+
+    def __call__(self, x: np.ndarray) -> np.ndarray:
+        """Rows x (n, n_features) without NaN."""
+        incomplete = np.flatnonzero(np.isnan(x).any(axis=1))
+        out, rows = x.copy(), x[incomplete]
+        missing = np.isnan(rows)
+        rebuilt = np.broadcast_to(self.mean, rows.shape)
+        if self.loadings.shape[1] and len(rows):
+            m = _posterior(self, np.where(missing, 0.0, rows), (~missing).astype(np.float64))[0]
+            rebuilt = m @ self.loadings.T + self.mean
+        out[incomplete] = np.where(missing, rebuilt, rows)
+        return out
+
+
+def incomplete_moments(x: np.ndarray) -> Moments:
+    """Moments of rows x (n, n_features) with NaN, of each pair of features where both are known."""
+    observed = ~np.isnan(x)
+    count = np.maximum(observed.sum(axis=0), 1)
+    known = np.where(observed, x, 0.0)
+    mean = known.sum(axis=0) / count
+    away, o = np.where(observed, x - mean, 0.0), observed.astype(np.float64)
+    covariance = away.T @ away / np.maximum(o.T @ o, 1)
+    mean_log = np.log1p(np.maximum(known, 0)).sum(axis=0) / count
+    lowest, highest = (f.reduce(x, axis=0) for f in (np.fmin, np.fmax))
+    return Moments(len(x), mean, covariance, mean_log, lowest, highest)
