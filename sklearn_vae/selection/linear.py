@@ -17,9 +17,9 @@ at Psi.
 
 Where the spectrum is flat, as on a curved surface, that model has no signal: W is about 0, and
 training does not leave it, since every small step away from it costs more KL than it gains in
-reconstruction. `sharp_model` is the way round: PCA's directions with a thousandth of its noise.
-Trained with that noise held fixed the KL hardly counts, so the networks bend to the surface first;
-`release_noise` then gives the noise its maximum-likelihood value, the mean squared error over rows
+reconstruction. `sharp_model` is the way round: PCA's directions with a tenth of its noise.
+Trained with that noise held fixed a component costs less than it gains, so the networks bend to the
+surface first; `release_noise` then gives the noise its maximum-likelihood value, the mean squared error over rows
 held out, and training goes on as usual. Which of the two starts wins is decided by the bound on
 those rows.
 
@@ -58,7 +58,8 @@ from ..likelihoods import SMALLEST_NOISE
 from ..module import VAE
 from .moments import Moments
 
-SHARPNESS = 1e-3
+SHARPNESS = 0.1  # of PCA's noise: with less a surface tears, with more it stays flat
+NEXT_TO_NONE = 1e-3  # the same of a projection
 EXACT = 0.1  # of the smallest eigenvalue, where there are as many components as features
 LEAST_DISPERSION = 1e-2  # of the variance of a Poisson count
 
@@ -171,14 +172,16 @@ def _gaussian(solve: Callable) -> Callable:
     return model
 
 
-def sharp_model(X: np.ndarray | Moments, n_components: int, seed: int) -> LinearModel:
-    """PCA's directions with a thousandth of its noise.
+def sharp_model(
+    X: np.ndarray | Moments, n_components: int, seed: int, sharpness: float = SHARPNESS
+) -> LinearModel:
+    """PCA's directions with a share of its noise.
 
     Parameters and result are as for `linear_model`.
     """
 
     def solve(X, rank, seed, noise_variance):
-        return _of_pca(plainly_fitted(PCA(rank, random_state=seed), X), SHARPNESS)
+        return _of_pca(plainly_fitted(PCA(rank, random_state=seed), X), sharpness)
 
     return _gaussian(solve)(X, n_components, seed)
 
@@ -192,7 +195,7 @@ def projection(
     noise is a multiple of the one that is given.
     """
     sigma = np.sqrt(noise_variance)
-    sharp = sharp_model(X / sigma, n_components, seed)
+    sharp = sharp_model(X / sigma, n_components, seed, NEXT_TO_NONE)
     W, b, psi = sharp.loadings, sharp.mean, sharp.noise_variance
     return LinearModel(sigma[:, None] * W, sigma * b, noise_variance * psi)
 

@@ -136,7 +136,7 @@ class Trainer:
         start(net, self.x, self.x_valid, train)
         if not all(promises):
             return None
-        net.fresh_optimizer(self._share())
+        net.fresh_optimizer((SHARE if first else 1) * self._share())
         net.keep_best_.is_thorough = first is not None
         origin, before, n_before = copy.deepcopy(net.module_), self.loss(), len(net.history)
         self._train(self.max_iter)
@@ -160,6 +160,7 @@ class Trainer:
         self._train(min(self.max_iter, -(-TRIAL // self._steps_per_epoch())))
         if 1 - _explained(self.net.module_, self.judged) > (1 - first.explained) / 2:
             return False
+        self.net.keep_best_.is_thorough = True
         self._train(self.max_iter)
         return True
 
@@ -220,14 +221,13 @@ class Trainer:
 
     def loss(self) -> float:
         """The net's mean over all rows; NaN if none is held out."""
-        if self.x_valid is None:
-            return math.nan
-        parts = self.x, self.x_valid
-        means = [self._mean_loss(thinned(part, CHECKED)) for part in parts]
-        return float(np.average(means, weights=list(map(len, parts))))
+        return math.nan if self.x_valid is None else self.losses().mean().item()
 
-    def _mean_loss(self, rows: Batch) -> float:
-        return rows.mean(self.net.sample_losses(rows)).item()
+    def losses(self) -> torch.Tensor:
+        """Of some rows trained on and held out, in shares whose mean is that of all rows."""
+        parts = [(len(rows), thinned(rows, CHECKED)) for rows in (self.x, self.x_valid)]
+        share = sum(len(rows) for _, rows in parts) / self.n
+        return torch.cat([share * n / len(x) * self.net.sample_losses(x) for n, x in parts])
 
     def untrained(self, run: Run) -> Run:
         """A run that ended where it started, which is where the net must be."""
@@ -276,12 +276,13 @@ def best_net(trainer: Trainer, starts: list, settle: bool = True) -> Run:
     if trainer.has_many_rows:
         best = trainer.decay(best)
     _finish(trainer, best, first.origin, settle)
-    loss = trainer.loss()
-    if loss > first.before:
-        trained = net.weights()
+    losses = trainer.losses()
+    if losses.mean() > first.before:
+        trained, explained = net.weights(), _explained(net.module_, trainer.judged)
         net.load_weights(first.origin.state_dict())
         _finish(trainer, trainer.untrained(first), first.origin, settle)
-        if trainer.loss() >= loss:
+        gain, of_start = trainer.losses() - losses, _explained(net.module_, trainer.judged)
+        if gain.mean() >= 0 or _takes_over(gain, explained, of_start):
             net.load_weights(trained)
     return best
 
