@@ -58,8 +58,8 @@ from ..likelihoods import SMALLEST_NOISE
 from ..module import VAE
 from .moments import Moments
 
-SHARPNESS = 0.1  # of PCA's noise: with less a surface tears, with more it stays flat
-NEXT_TO_NONE = 1e-3  # the same of a projection
+SHARPNESS = 0.1  # of PCA's noise: with less a surface is lost when the noise is learned
+NEXT_TO_NONE = 1e-3  # of it, for a projection
 EXACT = 0.1  # of the smallest eigenvalue, where there are as many components as features
 LEAST_DISPERSION = 1e-2  # of the variance of a Poisson count
 

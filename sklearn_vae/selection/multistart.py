@@ -7,11 +7,13 @@ With rows held out, in order:
    (`averaging.py`), so the learning rate needs no decay.
 2. **Second start.** Where the net then explains less than half of the variance of the held-out
    rows, it may have collapsed. So it is trained from the second start as well, given up where
-   `TRIAL` steps do not halve what the first left unexplained. It takes over if it does better on
-   the held-out rows by more than two standard errors of the difference, so that chance does not
-   decide on small tables; or where the loss cannot tell, within two standard errors, and the first
-   both explains less than half the variance that the other does and leaves more than twice as much
-   unexplained.
+   `TRIAL` steps do not halve what the first left unexplained. A promising one is trained on with
+   its noise held, and then at half the learning rate with the noise learned. On the way its loss
+   may stay above the first's for hundreds of steps, so both are given several times the patience.
+   It takes over if it does better on the held-out rows by more than two standard errors of the
+   difference, so that chance does not decide on small tables; or where the loss cannot tell, within
+   two standard errors, and the first both explains less than half the variance that the other does
+   and leaves more than twice as much unexplained.
 3. **Refit.** What was held out is not wasted: the net goes on over all rows, at half the learning
    rate, for `LONGER` times the epochs that were best. Where no epoch helped, it is the linear model
    of all rows. A net trained on the rows held out should do no worse on them, nor on all rows, than
@@ -21,7 +23,8 @@ With rows held out, in order:
    as its noise (`Likelihood.calibrate`).
 5. **Check.** If the result is worse than the first start on all rows, trained on and held out, the
    first start takes the same way without a step of training, and the better of the two is kept: a
-   few held-out rows may say nothing of some that were trained on.
+   few held-out rows may say nothing of some that were trained on. Where the loss cannot tell, a
+   collapsed one is dropped by the rule above.
 
 With no rows held out the first start is trained, and that is all; the rows trained on decide which
 weights are kept. The weights at the start compete in every training.

@@ -7,6 +7,7 @@ from skorch.callbacks import Callback
 # Patience that is chosen: ENOUGH_EPOCHS within these steps, FEWEST_EPOCHS, a share of those taken.
 LEAST_STEPS, MOST_STEPS = 40, 100
 FEWEST_EPOCHS, ENOUGH_EPOCHS, SHARE = 5, 20, 0.2
+THOROUGH = 5  # times those steps, where the patience is to be thorough
 WORTH = 0.01  # what an improvement is then, as a share of all that was gained since the start
 
 
@@ -42,7 +43,7 @@ class KeepBest(Callback):
     still_improving_ : bool
         Whether the last improvement was so recent that more epochs promise more.
     is_thorough : bool
-        Whether "auto" has three times the patience, and every improvement of `tol` counts.
+        Whether "auto" waits for five times the steps, and every improvement of `tol` counts.
     stopped_ : bool
         Whether this callback ended the training.
     """
@@ -91,8 +92,8 @@ class KeepBest(Callback):
             return self.patience
         per_epoch = max(net.average_.steps, 1) / max(self.epochs_, 1)
         enough = min(max(ENOUGH_EPOCHS, LEAST_STEPS / per_epoch), MOST_STEPS / per_epoch)
-        allowed = max(enough, FEWEST_EPOCHS, SHARE * self.epochs_)
-        return 3 * allowed if self.is_thorough else allowed
+        enough *= THOROUGH if self.is_thorough else 1
+        return max(enough, FEWEST_EPOCHS, SHARE * self.epochs_)
 
     def on_train_end(self, net, **kwargs):
         self.still_improving_ = self.best_epoch_ > 0 and 2 * self.misses_ < self.epochs_allowed(net)
