@@ -17,11 +17,11 @@ at Psi.
 
 Where the spectrum is flat, as on a curved surface, that model has no signal: W is about 0, and
 training does not leave it, since every small step away from it costs more KL than it gains in
-reconstruction. `sharp_model` is the way round: PCA's directions with a tenth of its noise.
-Trained with that noise held fixed a component costs less than it gains, so the networks bend to the
-surface first; `release_noise` then gives the noise its maximum-likelihood value, the mean squared error over rows
-held out, and training goes on as usual. Which of the two starts wins is decided by the bound on
-those rows.
+reconstruction. `sharp_model` is the way round: PCA's directions with a tenth of its noise. Trained
+with that noise held fixed a component costs less than it gains, so the networks bend to the surface
+first; `release_noise` then gives the noise its maximum-likelihood value, the mean squared error
+over rows held out, and training goes on as usual. Which of the two starts wins is decided by the
+bound on those rows.
 
 With as many components as features, W W^T can be the whole covariance, and the likelihood is the
 same for every Psi = sigma^2 I up to its smallest eigenvalue. A tenth of that eigenvalue is taken:
