@@ -65,8 +65,14 @@ class Batch:
         return len(self.x) if self.weight is None else self.weight.sum().item()
 
     def mean(self, values: Tensor) -> Tensor:
-        """The mean of one value for each row (n,), by weight."""
-        return values.mean() if self.weight is None else values @ self.weight / self.weight.sum()
+        """The mean of values of each row (n, ...) over rows, by weight."""
+        if self.weight is None:
+            return values.mean(0)
+        return torch.tensordot(self.weight.to(values), values, 1) / self.weight.sum()
+
+    def weighed(self, values: Tensor) -> Tensor:
+        """A value of each row (n,) times its weight, so that their plain mean is that by weight."""
+        return values if self.weight is None else values * self.weight / self.weight.mean()
 
     def __len__(self) -> int:
         return len(self.x)

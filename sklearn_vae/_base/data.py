@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import check_random_state
+from sklearn.utils.validation import _check_sample_weight
 
 from ..batch import Batch
 from ..likelihoods import Columns
@@ -52,12 +53,13 @@ def check_support(X, name, likelihood, feature_names):
             )
 
 
-def columns_of(X):
+def columns_of(X, weight=None):
     """Each column's mean, variance and range of values.
 
     Parameters
     ----------
     X : ndarray of shape (n, n_features)
+    weight : ndarray of shape (n,), optional
 
     Returns
     -------
@@ -67,7 +69,7 @@ def columns_of(X):
         warnings.simplefilter("ignore", RuntimeWarning)
         scaler, lowest, highest = StandardScaler(), np.inf, -np.inf
         for rows in chunks(X):
-            scaler.partial_fit(X[rows])
+            scaler.partial_fit(X[rows], sample_weight=None if weight is None else weight[rows])
             lowest = np.fmin(lowest, np.fmin.reduce(X[rows], axis=0)).astype(np.float64)
             highest = np.fmax(highest, np.fmax.reduce(X[rows], axis=0)).astype(np.float64)
     nothing = lowest > highest  # where all values are missing
@@ -104,6 +106,20 @@ def unscaled(x, mean, scale):
     X = np.tile(mean, (len(x), 1))
     X[:, varies] += x * scale[varies]
     return X
+
+
+def check_weight(sample_weight, X):
+    """Weights of rows as an array of shape (n,), or None where all count alike.
+
+    Raises
+    ------
+    ValueError
+        If they are negative, all 0, not finite, or of the wrong length.
+    """
+    if sample_weight is None:
+        return None
+    weight = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
+    return None if (weight == 1).all() else weight
 
 
 def rows_for_net(X, rows, mean, scale, feature_names, fill=None):
@@ -149,8 +165,8 @@ def rows_for_net(X, rows, mean, scale, feature_names, fill=None):
     return out, observed
 
 
-def rows_on_device(X, rows, mean, scale, feature_names, device, fill=None):
-    """`rows_for_net` as a batch on a device."""
+def rows_on_device(X, rows, mean, scale, feature_names, device, fill=None, weight=None):
+    """`rows_for_net` as a batch on a device, with the weights of those rows."""
 
     def moved(field):
         field = torch.from_numpy(field)
@@ -159,7 +175,8 @@ def rows_on_device(X, rows, mean, scale, feature_names, device, fill=None):
         return field.to(device)
 
     x, observed = rows_for_net(X, rows, mean, scale, feature_names, fill)
-    return Batch(moved(x), None if observed is None else moved(observed))
+    weight = None if weight is None else weight[rows].astype(np.float32)
+    return Batch(*(None if field is None else moved(field) for field in (x, observed, weight)))
 
 
 class RowsOnDisk:
@@ -176,15 +193,16 @@ class RowsOnDisk:
     device : torch.device
     fill : callable, optional
         What fills missing values.
+    weight : ndarray of shape (n_samples,), optional
     """
 
     block = 4096
 
-    def __init__(self, X, rows, mean, scale, feature_names, device, fill=None):
+    def __init__(self, X, rows, mean, scale, feature_names, device, fill=None, weight=None):
         # Sorted, so that a block of rows is nearly one piece of the file.
         self.X, self.rows = X, np.sort(rows)
-        self.how = mean, scale, feature_names, device, fill
-        self.is_plain = fill is None
+        self.how = mean, scale, feature_names, device, fill, weight
+        self.is_plain = fill is None and weight is None
 
     def __len__(self):
         return len(self.rows)

@@ -219,7 +219,7 @@ class Evaluation(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
             )
         return estimate if diagnostics else estimate.log_prob
 
-    def score(self, X, y=None):
+    def score(self, X, y=None, sample_weight=None):
         """The mean of `score_samples` over X.
 
         Parameters
@@ -227,13 +227,16 @@ class Evaluation(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         X : array-like of shape (n_samples, n_features)
         y : Ignored
             Not used, present for API consistency by convention.
+        sample_weight : array-like of shape (n_samples,), default=None
+            How much each row counts.
 
         Returns
         -------
         log_prob : float
             Nats per sample.
         """
-        return float(np.mean(self.score_samples(X)))
+        weight = data.check_weight(sample_weight, X)
+        return float(np.average(self.score_samples(X), weights=weight))
 
     # --- inside -----------------------------------------------------------------------------------
 

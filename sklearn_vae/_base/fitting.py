@@ -43,6 +43,7 @@ from .checks import (
 )
 from .data import (
     RowsOnDisk,
+    check_weight,
     columns_of,
     has_missing,
     is_too_large,
@@ -60,7 +61,7 @@ class Fitting:
     """`fit` and `partial_fit`."""
 
     @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y=None, *, groups=None, X_val=None):
+    def fit(self, X, y=None, *, sample_weight=None, groups=None, X_val=None):
         """Fit the model to X.
 
         Parameters
@@ -70,6 +71,9 @@ class Fitting:
         y : Ignored
             Not used, present for API consistency by convention. A splitter given as
             `early_stopping` sees it.
+        sample_weight : array-like of shape (n_samples,), default=None
+            How much each row counts, in the loss and in every statistic of the fit: a row of weight
+            2 counts as two copies of it, and one of weight 0 not at all.
         groups : array-like of shape (n_samples,), default=None
             Labels of rows that belong together, such as the measurements of one subject. Rows of
             one group are either all held out or all trained on. Ignored if no row of X is held out.
@@ -99,16 +103,21 @@ class Fitting:
         with self._unchanged_on_failure():
             resume = self.warm_start and hasattr(self, "net_")
             spec, X = self._begin(X, resume, 2)
-            seed, seeds = self._prepare(spec, X, resume)
+            weight = check_weight(sample_weight, X)
+            splits = hasattr(self.early_stopping, "get_n_splits")
+            if groups is None and not splits and not is_too_large(X, resolve_device(self.device)):
+                X, weight = splitting.merged(X, weight)
+            seed, seeds = self._prepare(spec, X, resume, weight)
             if not resume and spec.is_solved and self._filling is not None:
-                train, valid, max_iter = self._rows(X, np.arange(len(X))), None, 0
+                train, valid, max_iter = self._rows(X, np.arange(len(X)), weight), None, 0
             else:
-                train, valid, max_iter = self._held_out(spec, X, y, groups, X_val, seeds[0])
+                how = y, groups, X_val, seeds[0]
+                train, valid, max_iter = self._held_out(spec, X, weight, *how)
             self._moments = None
             still_improving = self._train(
                 spec, train, valid, max_iter, resume, seed, seeds, settle=X_val is None
             )
-            self._diagnose(X)
+            self._diagnose(X, weight)
         warn_of_collapse(self)
         warn_of_no_upper_bound(self)
         limit = "max_iter" if still_improving else "max_time" if self.net_.was_late_ else None
@@ -122,7 +131,7 @@ class Fitting:
         return self
 
     @_fit_context(prefer_skip_nested_validation=True)
-    def partial_fit(self, X, y=None):
+    def partial_fit(self, X, y=None, *, sample_weight=None):
         """Train for one epoch on a block of data, from where the last call left off.
 
         Training starts at the linear model of the first block, of at least two samples. Each time
@@ -137,6 +146,8 @@ class Fitting:
             A block of data.
         y : Ignored
             Not used, present for API consistency by convention.
+        sample_weight : array-like of shape (n_samples,), default=None
+            How much each row of the block counts.
 
         Returns
         -------
@@ -146,14 +157,16 @@ class Fitting:
         with self._unchanged_on_failure():
             resume = hasattr(self, "net_")
             spec, X = self._begin(X, resume, 1 if resume else 2)
-            seed, seeds = self._prepare(spec, X, resume)
-            moments, looked_at, start = self._stream(spec, X, resume, seeds)
-            x = self._rows(X, np.arange(len(X)))
+            weight = check_weight(sample_weight, X)
+            X, weight = splitting.counted(X, weight)
+            seed, seeds = self._prepare(spec, X, resume, weight)
+            moments, looked_at, start = self._stream(spec, X, resume, seeds, weight)
+            x = self._rows(X, np.arange(len(X)), weight)
             self._train(spec, x, None, 1, resume, seed, seeds, start=start)
             self._moments = (
                 None if moments is None else {**moments._asdict(), "looked_at": looked_at}
             )
-            self._diagnose(X)
+            self._diagnose(X, weight)
         warn_of_no_upper_bound(self)
         return self
 
@@ -167,14 +180,15 @@ class Fitting:
         how = not resume, ensure_min_samples
         return spec, self._checked(X, spec.likelihood, self.likelihood, *how)
 
-    def _stream(self, spec, X, resume, seeds):
+    def _stream(self, spec, X, resume, seeds, weight):
         """A stream's moments with X, the rows at its last look, and a net to start anew from."""
         if not resume:
-            moments = stream.begins(spec, X)
+            moments = stream.begins(spec, X, weight)
             if moments is None:
                 return None, 0, None
             halves = np.array_split(X, 2)
-            scaling, before = (self.mean_, self.scale_), Moments.of(halves[0])
+            first = None if weight is None else np.array_split(weight, 2)[0]
+            scaling, before = (self.mean_, self.scale_), Moments.of(halves[0], first)
             return (
                 moments,
                 len(X),
@@ -186,7 +200,7 @@ class Fitting:
         looked_at, before = state.pop("looked_at"), Moments(**state)
         if has_missing(X):
             return before, looked_at, None
-        moments = before.with_rows(X)
+        moments = before.with_rows(X, weight)
         # A column that was constant so far is not in the net.
         is_new = ((stream.scale_from(spec, moments)[1] > 0) & (self.scale_ == 0)).any()
         if moments.n < stream.GROWTH * looked_at and not is_new:
@@ -217,24 +231,26 @@ class Fitting:
             self.__dict__.update(before)
             raise
 
-    def _prepare(self, spec, X, resume):
+    def _prepare(self, spec, X, resume, weight):
         """Find seeds and, for a model that begins, the scale of the features."""
         if resume:
             seed, epochs_before = self._seed, self.n_iter_
         else:
             seed, epochs_before = seed_from(self.random_state), 0
-            scaling = spec.likelihood.scaling(columns_of(X), self.standardize)
+            scaling = spec.likelihood.scaling(columns_of(X, weight), self.standardize)
             self.mean_, self.scale_ = scaling
-            self._filling = self._fill_by(spec, X)
+            self._filling = self._fill_by(spec, X, weight)
         # Where training goes on it draws other numbers than it began with.
         return seed, np.random.SeedSequence([seed, epochs_before]).generate_state(6).tolist()
 
-    def _fill_by(self, spec, X):
+    def _fill_by(self, spec, X, weight):
         """What fills missing values, as a dict, or None if there are none."""
         if not has_missing(X):
             return None
         some = scaled(thinned(X, SAMPLED_INCOMPLETE), self.mean_, self.scale_, np.float64)
-        return Filling.of(spec.likelihood.linear_model, some, spec.n_components)._asdict()
+        weight = None if weight is None else thinned(weight, SAMPLED_INCOMPLETE)
+        how = spec.likelihood.linear_model, some, spec.n_components, weight
+        return Filling.of(*how)._asdict()
 
     def _fill(self, X):
         """A function that fills missing values of scaled rows; None if there are none."""
@@ -250,7 +266,7 @@ class Fitting:
 
         return fill
 
-    def _held_out(self, spec, X, y, groups, X_val, seed):
+    def _held_out(self, spec, X, weight, y, groups, X_val, seed):
         """Rows to train on, rows held out (None if none are), and epochs at most."""
         if X_val is not None:
             if self.early_stopping is False:
@@ -259,28 +275,18 @@ class Fitting:
                     "them out."
                 )
             X_val = self._checked(X_val, spec.likelihood, self.likelihood)
-            rows = self._rows(X, np.arange(len(X))), self._rows(X_val, np.arange(len(X_val)))
-            return *rows, self.max_iter
+            train = self._rows(X, np.arange(len(X)), weight)
+            return train, self._rows(X_val, np.arange(len(X_val))), self.max_iter
         groups = splitting.check_groups(groups, X)
         if hasattr(self.early_stopping, "get_n_splits"):
             chosen = splitting.split_by(self.early_stopping, X, y, groups)
-            return *(self._rows(X, rows) for rows in chosen), self.max_iter
-        labels, early_stopping = groups, self.early_stopping
-        if groups is None and early_stopping:
-            labels = splitting.copies(X)
-            if (
-                early_stopping == "auto"
-                and labels is not None
-                and labels.max() + 1 < splitting.FEWEST_DISTINCT
-            ):
-                early_stopping = False
-        how = early_stopping, self.validation_fraction, seed
-        rows = splitting.split(len(X), *how, labels)
-        train, valid = (self._rows(X, part) for part in rows)
+            return *(self._rows(X, rows, weight) for rows in chosen), self.max_iter
+        how = self.early_stopping, self.validation_fraction, seed
+        rows = splitting.split(len(X), *how, groups)
+        train, valid = (self._rows(X, part, weight) for part in rows)
         if groups is not None or not isinstance(train, Batch) or valid is None:
             return train, valid, self.max_iter
-        once = slice(None) if labels is None else np.unique(labels[rows[0]], return_index=True)[1]
-        size, distance = splitting.jump(train.x.cpu().numpy()[once], valid.x.cpu().numpy())
+        size, distance = splitting.jump(train.x.cpu().numpy(), valid.x.cpu().numpy())
         if size < splitting.JUMP:
             return train, valid, self.max_iter
         return self._apart(Batch.joined([train, valid]), distance, how)
@@ -354,13 +360,13 @@ class Fitting:
         self._take(net, best, seed, resume, factor)
         return best.still_improving
 
-    def _rows(self, X, rows):
+    def _rows(self, X, rows, weight=None):
         """Rows of X as the net takes them, on the device."""
         if rows is None:
             return None
         device = resolve_device(self.device)
         take = RowsOnDisk if is_too_large(X, device) else rows_on_device
-        how = self.mean_, self.scale_, self._feature_names(), device, self._fill(X)
+        how = self.mean_, self.scale_, self._feature_names(), device, self._fill(X), weight
         return take(X, rows, *how)
 
     def _take(self, net, best, seed, resume, factor):
@@ -403,7 +409,7 @@ class Fitting:
         values[self.scale_ > 0] = value
         return values
 
-    def _diagnose(self, X):
+    def _diagnose(self, X, weight=None):
         """How much each component tells of a sample."""
 
         def of(module, rows):
@@ -411,7 +417,9 @@ class Fitting:
             return {"kl": module.prior.kl_per_component(q), "mean": q.mean}
 
         kl, mean = self._of_samples(of, thinned(X, DIAGNOSED)).values()
-        self.kl_per_component_, spread = kl.mean(axis=0), mean.var(axis=0)
+        weight = None if weight is None else thinned(weight, DIAGNOSED)
+        self.kl_per_component_ = np.average(kl, axis=0, weights=weight)
+        spread = np.average((mean - np.average(mean, axis=0, weights=weight)) ** 2, axis=0)
         order = np.argsort(-self.kl_per_component_, kind="stable")
         self.active_components_ = order[spread[order] > ACTIVE]
         self.n_active_components_ = len(self.active_components_)

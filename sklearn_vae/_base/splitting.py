@@ -3,8 +3,9 @@
 The held-out rows choose the start, the end and the noise of a fit, so they must tell something new.
 Two kinds of rows do not: copies of training rows, and near relatives of them.
 
-* **Copies** stay on one side of the split (`copies`). In a table of categories or counts equal rows
-  are no copies but the same answer given twice; there no column is nearly as varied as the rows.
+* **Copies** become one row that counts as many times (`merged`). In a table of categories or counts
+  equal rows are no copies but the same answer given twice. There no column is nearly as varied as
+  the rows.
 * **Relatives** (repeated measurements of one subject) need `groups`. `is_related` looks for them
   all the same. Let r_k be the distance from a held-out row to its k-th nearest training row. Where
   n independent rows have a density of dimension m, m log r_k has the mean psi(k) + const, so the
@@ -122,6 +123,43 @@ def check_groups(groups, X):
     return np.unique(groups, return_inverse=True)[1]
 
 
+def counted(X, weight):
+    """Rows of a weight above 0, and their weights (n,), or None where each counts 1."""
+    if weight is None:
+        return X, None
+    X, weight = X[weight > 0], weight[weight > 0]
+    return X, None if (weight == 1).all() else weight
+
+
+def merged(X, weight=None):
+    """Rows without copies, and how much each counts.
+
+    Where there are copies or weights the rows come sorted, so that a row of weight 2 and two copies
+    of it are the same table.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n, n_features)
+    weight : ndarray of shape (n,), optional
+
+    Returns
+    -------
+    X : ndarray of shape (n_distinct, n_features)
+    weight : ndarray of shape (n_distinct,) or None
+    """
+    X, weight = counted(X, weight)
+    labels = copies(X)
+    if labels is None:
+        if weight is None:
+            return X, None
+        labels = np.arange(len(X))
+    first = np.unique(labels, return_index=True)[1]
+    total = np.bincount(labels, weights=weight)
+    order = first[np.lexsort(X[first].T)]
+    total = total[labels[order]]
+    return X[order], None if (total == total[0]).all() else total
+
+
 def copies(X):
     """Labels that are equal for copies of a row, or None where there are no copies.
 
@@ -130,15 +168,25 @@ def copies(X):
     X : ndarray of shape (n, n_features)
     """
     # Equal rows have equal projections, and others almost surely do not.
-    direction = np.random.RandomState(0).standard_normal(X.shape[1])
+    direction, missing = np.random.RandomState(0).standard_normal((2, X.shape[1]))
+    keys = np.empty(len(X))
     with np.errstate(over="ignore", invalid="ignore"):
-        keys = np.concatenate([(X[rows] * direction).sum(axis=1) for rows in chunks(X)])
+        for rows in chunks(X):
+            values = np.where(np.isnan(X[rows]), missing, X[rows])
+            keys[rows] = (values * direction).sum(axis=1)
     _, first, labels = np.unique(keys, return_index=True, return_inverse=True, equal_nan=False)
-    if len(first) == len(X) or X.shape[1] < 2 or len(first) < FEWEST_TO_JUDGE:
+    if len(first) == len(X) or X.shape[1] < 2:
         return None
     distinct = X[np.sort(thinned(first, EXAMINED))]
-    is_varied = (len(np.unique(column)) >= AS_VARIED * len(distinct) for column in distinct.T)
-    return labels if any(is_varied) else None
+    if len(first) < FEWEST_TO_JUDGE:  # too few to tell integers from a code
+        distinct = distinct[:, (distinct != np.round(distinct)).any(axis=0)]
+    return labels if any(map(_is_varied, distinct.T)) else None
+
+
+def _is_varied(column):
+    """Whether nearly every value of a column, but those that are missing, is another one."""
+    known = column[~np.isnan(column)]
+    return len(known) > 0 and len(np.unique(known)) >= AS_VARIED * len(known)
 
 
 def jump(x, x_valid):

@@ -23,11 +23,11 @@ from .net import build_net
 GROWTH = 1.25  # of the rows seen, from one look to the next
 
 
-def begins(spec, X):
+def begins(spec, X, weight=None):
     """The moments of a first block X (n, n_features), or None if they are not kept."""
     if X.shape[1] > selection.MOST_FEATURES or spec.init == "random" or has_missing(X):
         return None
-    return selection.Moments.of(X)
+    return selection.Moments.of(X, weight)
 
 
 def scale_from(spec, moments):

@@ -41,6 +41,7 @@ import torch
 from scipy.special import chdtri
 from torch import Tensor, nn
 
+from ..batch import Batch
 from .base import bounded, log_distance, unbounded
 
 # What networks in float32 can hold: a tenth of their rounding is 1e-12 or less.
@@ -51,13 +52,12 @@ STARTING_NOISE = 0.1  # a variance started at 1 can collapse for good on a curve
 class Rebuilt(NamedTuple):
     """Rows x (n, n_features), what the posterior mean z (n, d) is decoded to, and z.
 
-    `observed` is 1 where x was, and None where nothing is missing.
+    `rows` are those rows.
     """
 
-    x: Tensor
+    rows: Batch
     mean: Tensor
     z: Tensor
-    observed: Tensor | None = None
 
 
 class Noise(nn.Module):
@@ -173,21 +173,21 @@ class Noise(nn.Module):
 
     def _set_growth(self, growth, trained):
         """Set g, the mean of the errors over the rows trained on unchanged."""
-        before = self.errors(trained).mean()
+        before = trained.rows.mean(self.errors(trained)).mean()
         self.growth = growth
-        self.rescale(self.errors(trained).mean() / before)
+        self.rescale(trained.rows.mean(self.errors(trained)).mean() / before)
 
     def add_margin(self, evidence):
         """Raise sigma^2 by what may be missing from it."""
         trained, held_out = evidence.at_start()
-        missed = self.errors(trained).mean(0) - self.errors(held_out).mean(0)
-        before, now = (
-            torch.cat([self.errors(rows) for rows in pair])
-            for pair in ((trained, held_out), (evidence.trained(), evidence.held_out()))
-        )
-        missed = missed * slope(before, now).clamp(0, 1)
+        parts = trained.rows, held_out.rows
+        errors = self.errors(trained), self.errors(held_out)
+        missed = parts[0].mean(errors[0]) - parts[1].mean(errors[1])
+        before, now = torch.cat(errors), [evidence.trained(), evidence.held_out()]
+        now = torch.cat([self.errors(rows) for rows in now])
+        missed = missed * slope(before, now, weight=_weights(*parts)).clamp(0, 1)
         noise = self.variance * (1 + missed.median().clamp(min=0))
-        unknown = squares(trained).mean(0)
+        unknown = trained.rows.mean(squares(trained))
         unknown = torch.maximum(unknown if noise.ndim else unknown.mean(), noise)
         self.set((evidence.n * noise + unknown) / (evidence.n + 1))
 
@@ -208,8 +208,9 @@ class Noise(nn.Module):
         distance = log_distance(rebuilt.z).double()
         error = self.errors(rebuilt).double().mean(1, keepdim=True).log()
         error = error + self.log_growth(rebuilt.z)
-        prior = (error - error.mean()).square().mean()
-        return max(0.0, slope(distance, error, prior).item())
+        rows = rebuilt.rows
+        prior = rows.mean((error - rows.mean(error)).square())
+        return max(0.0, slope(distance, error, prior, rows.weight).item())
 
     # --- what is kept -----------------------------------------------------------------------------
 
@@ -234,17 +235,33 @@ class Noise(nn.Module):
 
 def squares(rebuilt: Rebuilt) -> Tensor:
     """Squared errors (n, n_features); where a value is missing, the mean of its feature."""
-    error, observed = (rebuilt.x - rebuilt.mean).square(), rebuilt.observed
+    error, observed = (rebuilt.rows.x - rebuilt.mean).square(), rebuilt.rows.observed
     if observed is None:
         return error
     usual = (error * observed).sum(0) / observed.sum(0).clamp(min=1)
     return torch.where(observed > 0, error, usual)
 
 
-def slope(x: Tensor, y: Tensor, prior: float | Tensor = 0.0) -> Tensor:
-    """The slope of y on x over rows, (n, k) each, of shape (k,): by ridge regression."""
-    a, b = x - x.mean(0), y - y.mean(0)
-    return (a * b).sum(0) / (a.square().sum(0) + prior).clamp(min=SMALLEST_NOISE)
+def slope(
+    x: Tensor, y: Tensor, prior: float | Tensor = 0.0, weight: Tensor | None = None
+) -> Tensor:
+    """The slope of y on x over rows, (n, k) each, of shape (k,): by ridge regression.
+
+    With weights (n,), whose mean is taken for 1.
+    """
+    share = 1.0 if weight is None else (weight / weight.mean()).to(x)[:, None]
+    a, b = x - (share * x).mean(0), y - (share * y).mean(0)
+    squares = (share * a.square()).sum(0) + prior
+    return (share * a * b).sum(0) / squares.clamp(min=SMALLEST_NOISE)
+
+
+def _weights(*parts: Batch) -> Tensor | None:
+    """The weights of all rows of some batches, or None where all count alike."""
+    if all(rows.weight is None for rows in parts):
+        return None
+    return torch.cat(
+        [torch.ones(len(rows)).to(rows.x) if rows.weight is None else rows.weight for rows in parts]
+    )
 
 
 def reach(z: Tensor, n: int) -> float:

@@ -83,4 +83,4 @@ class Evidence(NamedTuple):
 @torch.no_grad()
 def _rebuilt(module: VAE, rows: Batch) -> Rebuilt:
     z = module.encode(rows).mean
-    return Rebuilt(rows.x, module.decode(z).mean, z, rows.observed)
+    return Rebuilt(rows, module.decode(z).mean, z)

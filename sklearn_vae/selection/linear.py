@@ -61,6 +61,7 @@ from .moments import Moments
 SHARPNESS = 0.1  # of PCA's noise: with less a surface is lost when the noise is learned
 NEXT_TO_NONE = 1e-3  # of it, for a projection
 EXACT = 0.1  # of the smallest eigenvalue, where there are as many components as features
+MOST_REPEATED = 100_000  # rows
 LEAST_DISPERSION = 1e-2  # of the variance of a Poisson count
 
 
@@ -87,6 +88,26 @@ class LinearModel(NamedTuple):
     noise_variance: np.ndarray
     offset: np.ndarray | None = None
     dispersion: np.ndarray | None = None
+
+
+class Weighted(NamedTuple):
+    """Rows x (n, n_features) and how much each counts, (n,)."""
+
+    x: np.ndarray
+    weight: np.ndarray
+
+    def rows_alike(self, ddof: int = 0) -> np.ndarray:
+        """Rows of the same mean and covariance, with `ddof` fewer degrees of freedom.
+
+        If weights are integers, and not many, each row as often as its weight says.
+        """
+        total, n = self.weight.sum(), len(self.x)
+        if (self.weight == np.round(self.weight)).all() and total <= MOST_REPEATED:
+            return np.repeat(self.x, self.weight.astype(int), axis=0)
+        mean = self.weight @ self.x / total
+        share = self.weight / total * n / (n - ddof) * (2 * n - ddof) / 2
+        away = np.sqrt(share)[:, None] * (self.x - mean)
+        return mean + np.vstack([away, -away])
 
 
 def plainly_fitted(model, X: np.ndarray):
@@ -158,11 +179,17 @@ def linear_model(
     return LINEAR_MODELS[name](X, n_components, seed, noise_variance)
 
 
-def _gaussian(solve: Callable) -> Callable:
-    """A linear model of rows, or of rows alike where only their moments are known."""
+def _gaussian(solve: Callable, ddof: int = 1) -> Callable:
+    """A linear model of rows, or of rows alike where only their moments are known.
+
+    Or where they have weights; PCA's variances have a degree of freedom less.
+    """
 
     def model(X, n_components, seed, noise_variance=None):
-        X = X.rows_alike() if isinstance(X, Moments) else X
+        if isinstance(X, Moments):
+            X = X.rows_alike()
+        elif isinstance(X, Weighted):
+            X = X.rows_alike(ddof)
         rank = _rank(X, n_components)
         if rank >= 1:
             return _padded(solve(X, rank, seed, noise_variance), n_components)
@@ -202,6 +229,8 @@ def projection(
 
 def mean_model(X: np.ndarray | Moments, n_components: int, *_) -> LinearModel:
     """No more than the mean of each feature: loadings of 0."""
+    if isinstance(X, Weighted):
+        X = Moments.of(*X)
     mean = X.mean if isinstance(X, Moments) else X.mean(axis=0)
     return _padded(LinearModel(np.zeros((len(mean), 0)), mean, np.ones(len(mean))), n_components)
 
@@ -220,7 +249,8 @@ def count_model(moments: np.ndarray | Moments, n_components: int, *_) -> LinearM
     LinearModel
         Of y = log(1 + x), with `offset` and `dispersion`.
     """
-    moments = moments if isinstance(moments, Moments) else Moments.of(moments)
+    if not isinstance(moments, Moments):
+        moments = Moments.of(*moments) if isinstance(moments, Weighted) else Moments.of(moments)
     n, D = moments.n, len(moments.mean)
     mean = np.maximum(moments.mean, 0.5 / n)
     excess = (moments.covariance - np.diag(mean)) / np.outer(mean, mean)
@@ -277,7 +307,7 @@ def _padded(model: LinearModel, n_components: int) -> LinearModel:
 
 
 LINEAR_MODELS = {
-    "factor_analysis": _gaussian(factor_analysis),
+    "factor_analysis": _gaussian(factor_analysis, ddof=0),
     "known_noise": _gaussian(known_noise),
     "log_linear": count_model,
     "mean": mean_model,
@@ -323,8 +353,8 @@ def mean_squares(module: VAE, rows: Batch) -> Tensor:
     """The mean squared error of each feature (n_features,), over the rows that have it."""
     squares = (rows.x - module.reconstruct(rows)).square()
     if rows.observed is None:
-        return squares.mean(0)
-    return (squares * rows.observed).sum(0) / rows.observed.sum(0).clamp(min=1)
+        return rows.mean(squares)
+    return rows.mean(squares * rows.observed) / rows.mean(rows.observed).clamp(min=1 / len(rows))
 
 
 @torch.no_grad()

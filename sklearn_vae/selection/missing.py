@@ -34,7 +34,7 @@ PRIOR = 1e-6  # precision of the loadings, for features that hardly any row has
 
 
 def incomplete_model(
-    name, x, n_components, noise_variance=None, x_valid=None, tol=LEAST_GAIN
+    name, x, n_components, noise_variance=None, weight=None, x_valid=None, tol=LEAST_GAIN
 ) -> LinearModel:
     """The maximum-likelihood linear model of rows with missing values.
 
@@ -47,6 +47,7 @@ def incomplete_model(
     n_components : int
     noise_variance : ndarray of shape (n_features,), optional
         The fixed values of "known_noise".
+    weight : ndarray of shape (n,), optional
     x_valid : ndarray of shape (n_valid, n_features), optional
         Rows held out: EM ends when their likelihood falls.
     tol : float
@@ -57,7 +58,7 @@ def incomplete_model(
     LinearModel
     """
     if name not in GAUSSIAN:
-        return linear_model(name, incomplete_moments(x), n_components, seed=0)
+        return linear_model(name, incomplete_moments(x, weight), n_components, seed=0)
     observed = ~np.isnan(x)
     model = _first_guess(x, observed, n_components)
     if name == "known_noise":
@@ -65,10 +66,10 @@ def incomplete_model(
     x, o, before = np.where(observed, x, 0.0), observed.astype(np.float64), -np.inf
     best, held_out = model, -np.inf
     for _ in range(MOST_CYCLES):
-        second, _ = _em_step(model, x, o, name)
-        third, log_likelihood = _em_step(second, x, o, name)
+        second, _ = _em_step(model, x, o, name, weight)
+        third, log_likelihood = _em_step(second, x, o, name, weight)
         far = _extrapolated(model, second, third)
-        stable, of_far = _em_step(far, x, o, name)
+        stable, of_far = _em_step(far, x, o, name, weight)
         model = stable if of_far > log_likelihood else third
         now = log_likelihood if x_valid is None else mean_log_likelihood(model, x_valid)
         if now > held_out:
@@ -112,12 +113,12 @@ def _posterior(model, x, o):
     return np.einsum("nij,nj->ni", S, away @ weighed), S, precision, away
 
 
-def _mean_nats(model, m, precision, away, o):
+def _mean_nats(model, m, precision, away, o, weight=None):
     """The mean log-likelihood of rows, by what `_posterior` gives for them."""
     psi = model.noise_variance
     squares = away**2 @ (1 / psi) - (m * (away @ (model.loadings / psi[:, None]))).sum(axis=1)
     log_det = np.linalg.slogdet(precision)[1] + o @ np.log(2 * np.pi * psi)
-    return -0.5 * (squares + log_det).mean()
+    return -0.5 * np.average(squares + log_det, weights=weight)
 
 
 def mean_log_likelihood(model, x) -> float:
@@ -127,11 +128,12 @@ def mean_log_likelihood(model, x) -> float:
     return _mean_nats(model, m, precision, away, o)
 
 
-def _em_step(model, x, o, name):
+def _em_step(model, x, o, name, weight=None):
     """The model after a step of EM, and the mean log-likelihood of the rows before it, in nats."""
     (n, D), d = x.shape, model.loadings.shape[1]
     m, S, precision, away = _posterior(model, x, o)
-    log_likelihood, psi = _mean_nats(model, m, precision, away, o), model.noise_variance
+    log_likelihood = _mean_nats(model, m, precision, away, o, weight)
+    psi, o = model.noise_variance, o if weight is None else o * weight[:, None]
     z = np.hstack([m, np.ones((n, 1))])
     moments = z[:, :, None] * z[:, None, :]
     moments[:, :d, :d] += S
@@ -169,16 +171,19 @@ class Filling(NamedTuple):
     share: np.ndarray
 
     @classmethod
-    def of(cls, name: str | None, x: np.ndarray, n_components: int) -> "Filling":
+    def of(cls, name: str | None, x: np.ndarray, n_components: int, weight=None) -> "Filling":
         """By the linear model that a likelihood names, of rows x (n, n_features) with NaN."""
-        share = (~np.isnan(x)).mean(axis=0)
+        share = np.average(~np.isnan(x), axis=0, weights=weight)
         name = {"known_noise": "factor_analysis"}.get(name, name)
         if name not in GAUSSIAN:
-            moments = incomplete_moments(x)
+            moments = incomplete_moments(x, weight)
             return cls(np.zeros((x.shape[1], 0)), moments.mean, np.ones(x.shape[1]), share)
         held_out = np.arange(len(x)) % 10 == 9
-        parts = (x, None) if held_out.sum() < FEWEST else (x[~held_out], x[held_out])
-        model = incomplete_model(name, parts[0], n_components, x_valid=parts[1])
+        if held_out.sum() < FEWEST:
+            held_out[:] = False
+        some = None if weight is None else weight[~held_out]
+        rest = x[held_out] if held_out.any() else None
+        model = incomplete_model(name, x[~held_out], n_components, weight=some, x_valid=rest)
         return cls(*model[:3], share)
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
@@ -194,14 +199,15 @@ class Filling(NamedTuple):
         return out
 
 
-def incomplete_moments(x: np.ndarray) -> Moments:
+def incomplete_moments(x: np.ndarray, weight: np.ndarray | None = None) -> Moments:
     """Moments of rows x (n, n_features) with NaN, of each pair of features where both are known."""
-    observed = ~np.isnan(x)
-    count = np.maximum(observed.sum(axis=0), 1)
-    known = np.where(observed, x, 0.0)
-    mean = known.sum(axis=0) / count
-    away, o = np.where(observed, x - mean, 0.0), observed.astype(np.float64)
-    covariance = away.T @ away / np.maximum(o.T @ o, 1)
-    mean_log = np.log1p(np.maximum(known, 0)).sum(axis=0) / count
+    observed, w = ~np.isnan(x), np.ones(len(x)) if weight is None else weight
+    tiny = np.finfo(np.float64).tiny
+    o, known = observed.astype(np.float64), np.where(observed, x, 0.0)
+    count = np.maximum(w @ o, tiny)
+    mean = w @ known / count
+    away = np.where(observed, x - mean, 0.0)
+    covariance = (away.T * w) @ away / np.maximum((o.T * w) @ o, tiny)
+    mean_log = w @ np.log1p(np.maximum(known, 0)) / count
     lowest, highest = (f.reduce(x, axis=0) for f in (np.fmin, np.fmax))
-    return Moments(len(x), mean, covariance, mean_log, lowest, highest)
+    return Moments(w.sum(), mean, covariance, mean_log, lowest, highest)

@@ -20,8 +20,8 @@ class Moments(NamedTuple):
 
     Attributes
     ----------
-    n : int
-        How many rows.
+    n : float
+        How many rows, or the sum of their weights.
     mean : ndarray of shape (n_features,)
     covariance : ndarray of shape (n_features, n_features)
     mean_log : ndarray of shape (n_features,)
@@ -30,7 +30,7 @@ class Moments(NamedTuple):
         The range of values.
     """
 
-    n: int
+    n: float
     mean: np.ndarray
     covariance: np.ndarray
     mean_log: np.ndarray
@@ -38,16 +38,18 @@ class Moments(NamedTuple):
     highest: np.ndarray
 
     @classmethod
-    def of(cls, X: np.ndarray) -> "Moments":
-        """Those of the rows of X (n, n_features)."""
+    def of(cls, X: np.ndarray, weight: np.ndarray | None = None) -> "Moments":
+        """Those of the rows of X (n, n_features), by weight (n,)."""
         X, D = np.asarray(X, dtype=np.float64), X.shape[1]
-        covariance = np.cov(X, rowvar=False, bias=True).reshape(D, D)
-        mean_log = np.log1p(np.maximum(X, 0)).mean(axis=0)
-        return cls(len(X), X.mean(axis=0), covariance, mean_log, X.min(axis=0), X.max(axis=0))
+        covariance = np.cov(X, rowvar=False, bias=True, aweights=weight).reshape(D, D)
+        mean_log = np.average(np.log1p(np.maximum(X, 0)), axis=0, weights=weight)
+        mean = np.average(X, axis=0, weights=weight)
+        n = len(X) if weight is None else weight.sum()
+        return cls(n, mean, covariance, mean_log, X.min(axis=0), X.max(axis=0))
 
-    def with_rows(self, X: np.ndarray) -> "Moments":
-        """Those of the rows so far and of X (n, n_features)."""
-        new = Moments.of(X)
+    def with_rows(self, X: np.ndarray, weight: np.ndarray | None = None) -> "Moments":
+        """Those of the rows so far and of X (n, n_features), by weight (n,)."""
+        new = Moments.of(X, weight)
         n, v = self.n + new.n, new.mean - self.mean
         share = new.n / n
         return Moments(

@@ -316,5 +316,5 @@ def _takes_over(gain, explained, explained_before):
 @torch.inference_mode()
 def _explained(module, rows):
     """Share of the variance of rows that the posterior mean explains, at least 0."""
-    error = mean_squares(module, rows).mean()
-    return max(0.0, 1 - (error / rows.x.var(0, correction=0).mean()).item())
+    variance = rows.mean((rows.x - rows.mean(rows.x)).square())
+    return max(0.0, 1 - (mean_squares(module, rows).mean() / variance.mean()).item())

@@ -24,11 +24,14 @@ def put_in_order(module: VAE, rows: Batch) -> None:
 
     p(x), the bound and what is rebuilt stay as they are.
     """
-    x, q = rows.x, module.encode(rows)
-    told = (q.mean.square() + q.variance - q.variance.log()).mean(0).double().cpu().numpy()
+    q = module.encode(rows)
+    told = rows.mean(q.mean.square() + q.variance - q.variance.log()).double().cpu().numpy()
     family = module.posterior
     order = family.order(told)
-    covariance = (q.mean - q.mean.mean(0)).T @ (x - x.mean(0))
+    away = rows.x - rows.mean(rows.x)
+    if rows.weight is not None:
+        away = away * rows.weight[:, None]
+    covariance = (q.mean - rows.mean(q.mean)).T @ away
     largest = (
         covariance.gather(1, covariance.abs().argmax(1, keepdim=True))[:, 0].double().cpu().numpy()
     )

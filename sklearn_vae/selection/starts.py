@@ -10,6 +10,7 @@ from ..module import VAE
 from ..training import thinned
 from .evidence import JUDGED
 from .linear import (
+    Weighted,
     do_rows_tell_the_noise,
     linear_model,
     projection,
@@ -57,10 +58,11 @@ def starting_points(
     def model_of(name, x, variance=None, x_valid=None):
         if isinstance(x, Moments) or x.observed is None:
             return linear_model(name, _sample(x), d, seed, variance)
+        rows, weight = _with_nan(x)
         if module.is_linear:
-            return incomplete_model(name, _with_nan(x), d, variance, tol=EXACT_GAIN)
-        held_out = None if x_valid is None else _with_nan(x_valid)
-        return incomplete_model(name, _with_nan(x), d, variance, held_out)
+            return incomplete_model(name, rows, d, variance, weight, tol=EXACT_GAIN)
+        held_out = None if x_valid is None else _with_nan(x_valid)[0]
+        return incomplete_model(name, rows, d, variance, weight, held_out)
 
     def as_drawn(net, *_):
         pass
@@ -96,16 +98,19 @@ def starting_points(
     return [linear, sharp] if may_bend and d < likelihood.n_features else [linear]
 
 
-def _with_nan(rows: Batch) -> np.ndarray:
-    """Some of the rows as an array, NaN where a value is missing."""
+def _with_nan(rows: Batch) -> tuple[np.ndarray, np.ndarray | None]:
+    """Some of the rows as an array, NaN where a value is missing, and their weights."""
     some = thinned(rows, SAMPLED_INCOMPLETE)
-    return torch.where(some.observed > 0, some.x, torch.nan).double().cpu().numpy()
+    x = torch.where(some.observed > 0, some.x, torch.nan).double().cpu().numpy()
+    return x, None if some.weight is None else some.weight.double().cpu().numpy()
 
 
-def _sample(x: Batch | Moments) -> np.ndarray | Moments:
-    """Some of the rows as an array, or their moments."""
+def _sample(x: Batch | Moments) -> np.ndarray | Moments | Weighted:
+    """Some of the rows as an array, with their weights if they have some; or their moments."""
     if isinstance(x, Moments):
         return x
-    rows = thinned(x, SAMPLED).x.cpu().numpy()
+    some = thinned(x, SAMPLED)
+    rows = some.x.cpu().numpy()
     # In float32 the smallest eigenvalues would be rounding; a large table has none so small.
-    return rows.astype(np.float64) if rows.size <= IN_DOUBLE else rows
+    rows = rows.astype(np.float64) if rows.size <= IN_DOUBLE else rows
+    return rows if some.weight is None else Weighted(rows, some.weight.double().cpu().numpy())

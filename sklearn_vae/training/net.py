@@ -311,13 +311,14 @@ class VAENet(NeuralNet):
 
     @torch.inference_mode()
     def sample_losses(self, rows):
-        """Loss of each row, over a fixed set of deviates; of shape (n,)."""
+        """Loss of each row, over a fixed set of deviates, times its weight; of shape (n,)."""
         self._set_training(False)
         rows = self._batch(rows)
         eps = fixed_deviates(FIXED_DRAWS, self.module__n_components).to(rows.x)
         size = IN_CACHE if eps.device.type == "cpu" else VALID_BATCH
         parts = rows.split(size // FIXED_DRAWS)
-        return torch.cat([-self.criterion_(self.module_(part, eps), part) for part in parts])
+        losses = [-self.criterion_(self.module_(part, eps), part) for part in parts]
+        return rows.weighed(torch.cat(losses))
 
     def fresh_optimizer(self, share=1.0):
         """Forget the optimizer's moments, and go on at a share of the learning rate."""
