@@ -28,8 +28,9 @@ from .moments import Moments
 
 GAUSSIAN = "probabilistic_pca", "factor_analysis", "known_noise"
 FEWEST = 5  # rows held out
+PATIENCE = 10  # cycles in which their likelihood may fall
 MOST_CYCLES = 500  # of three EM steps
-LEAST_GAIN, EXACT_GAIN = 3e-4, 1e-8  # nats per row and cycle, at which EM ends
+LEAST_GAIN, EXACT_GAIN = 3e-5, 1e-8  # nats per row and cycle, at which EM ends
 PRIOR = 1e-6  # precision of the loadings, for features that hardly any row has
 
 
@@ -49,7 +50,7 @@ def incomplete_model(
         The fixed values of "known_noise".
     weight : ndarray of shape (n,), optional
     x_valid : ndarray of shape (n_valid, n_features), optional
-        Rows held out: EM ends when their likelihood falls.
+        Rows held out: EM ends when their likelihood keeps falling, and goes back to the best.
     tol : float
         Nats per row, gained by three steps, at which EM ends.
 
@@ -64,7 +65,7 @@ def incomplete_model(
     if name == "known_noise":
         model = model._replace(noise_variance=noise_variance)
     x, o, before = np.where(observed, x, 0.0), observed.astype(np.float64), -np.inf
-    best, held_out = model, -np.inf
+    best, held_out, misses = model, -np.inf, 0
     for _ in range(MOST_CYCLES):
         second, _ = _em_step(model, x, o, name, weight)
         third, log_likelihood = _em_step(second, x, o, name, weight)
@@ -72,9 +73,10 @@ def incomplete_model(
         stable, of_far = _em_step(far, x, o, name, weight)
         model = stable if of_far > log_likelihood else third
         now = log_likelihood if x_valid is None else mean_log_likelihood(model, x_valid)
-        if now > held_out:
+        misses = 0 if now > held_out else misses + 1
+        if not misses:
             best, held_out = model, now
-        if log_likelihood - before < tol or now < held_out:
+        if log_likelihood - before < tol or misses > PATIENCE:
             break
         before = log_likelihood
     return best
