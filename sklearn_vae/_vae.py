@@ -23,13 +23,23 @@ PARAMETERS = """
         perceptrons. A linear path runs beside them as well, so that they start at the same linear
         model. Importable functions can be pickled, lambdas cannot.
 
-    likelihood : {likelihoods} or Likelihood, default="gaussian"
+    likelihood : {likelihoods}, Likelihood or list, default="gaussian"
         What p(x | z) is: a name, or an object of :mod:`sklearn_vae.likelihoods` where parameters of
         its own are wanted, such as ``Gaussian(noise_variance="per_feature")``. "gaussian" has one
         learned noise variance for all (standardised) features. "continuous_bernoulli" is the
         density for values in [0, 1]; "bernoulli" takes them as well, but for those strictly between
         it is a cross-entropy and no density. "poisson" and "negative_binomial" take counts, which
-        the encoder sees as log(1 + x).
+        the encoder sees as log(1 + x). A list of pairs ``(likelihood, columns)`` gives columns,
+        by name or number, likelihoods of their own, among them "categorical"; each column is then
+        named once.
+
+    categorical_features : "from_dtype", array-like or None, default="from_dtype"
+        Which columns are categories: those of a DataFrame whose dtype is categorical, string or
+        object; or those that are given by number, name or mask. Boolean columns of a DataFrame have
+        a Bernoulli likelihood, and the others that of `likelihood`. None if there are none.
+
+    handle_unknown : {"error", "ignore"}, default="error"
+        What to do with a category that `fit` did not see: "ignore" takes it for a missing value.
 
     covariance_type : {covariance_types} or type, default="{covariance_type}"
         {covariance_doc} A subclass of
@@ -301,6 +311,8 @@ class RhoVAETransformer(BaseVAE):
         encoder=None,
         decoder=None,
         likelihood="gaussian",
+        categorical_features="from_dtype",
+        handle_unknown="error",
         covariance_type="ar1",
         objective="elbo",
         init="auto",
@@ -328,6 +340,8 @@ class RhoVAETransformer(BaseVAE):
             encoder=encoder,
             decoder=decoder,
             likelihood=likelihood,
+            categorical_features=categorical_features,
+            handle_unknown=handle_unknown,
             covariance_type=covariance_type,
             objective=objective,
             init=init,

@@ -55,14 +55,23 @@ class MissingInformation(nn.Module):
 
     def __init__(self, n_features: int, n_components: int):
         super().__init__()
-        # Psi^-1/2 W; 0 where nothing is known of a linear model.
-        self.register_buffer("information", torch.zeros(n_features, n_components))
+        # What each feature tells of z, w_j w_j^T / psi_j; 0 where no linear model is known.
+        self.register_buffer("told", torch.zeros(n_features, n_components, n_components))
         self.turn = nn.Parameter(torch.eye(n_components))
 
     @torch.no_grad()
-    def start_linear(self, information: Tensor) -> None:
-        """Make this the gain of a linear model with Psi^-1/2 W of shape (n_features, d)."""
-        self.information.copy_(information)
+    def start_linear(self, loadings: Tensor, owner: Tensor) -> None:
+        """Make this the gain of a linear model.
+
+        Parameters
+        ----------
+        loadings : Tensor of shape (n_inputs, d)
+            Psi^-1/2 W.
+        owner : Tensor of shape (n_inputs,)
+            Which feature each row of them is of.
+        """
+        outer = loadings[:, :, None] * loadings[:, None, :]
+        self.told.zero_().index_add_(0, owner.to(self.told.device), outer.to(self.told))
         self.turn.copy_(torch.eye(len(self.turn)))
 
     @torch.no_grad()
@@ -72,15 +81,10 @@ class MissingInformation(nn.Module):
 
     def forward(self, observed: Tensor) -> Tensor:
         """The gain (n, d, d) for what was observed (n, n_features), in float64."""
-        (D, d), information, turn = (
-            self.information.shape,
-            self.information.double(),
-            self.turn.double(),
-        )
-        outer = information[:, :, None] * information[:, None, :]
-        unit = torch.eye(d).to(outer)
-        precision = (observed.double() @ outer.reshape(D, d * d)).reshape(-1, d, d) + unit
-        inverse = torch.linalg.inv(torch.cat([precision, outer.sum(0, keepdim=True) + unit]))
+        d, turn, told = len(self.turn), self.turn.double(), self.told.double()
+        unit = torch.eye(d).to(told)
+        precision = (observed.double() @ told.flatten(1)).reshape(-1, d, d) + unit
+        inverse = torch.linalg.inv(torch.cat([precision, told.sum(0, keepdim=True) + unit]))
         return turn @ (inverse[:-1] - inverse[-1:]) @ turn.T
 
 
@@ -125,7 +129,7 @@ class VAE(nn.Module):
         self.likelihood = likelihood()
         self.prior = prior(n_components)
         self.missing = MissingInformation(n_features, n_components) if sees_missing else None
-        n_inputs = (1 + sees_missing) * n_features
+        n_inputs = self.likelihood.n_inputs + (n_features if sees_missing else 0)
         self.encoder = encoder(n_inputs, posterior.n_numbers(n_components))
         self.decoder = decoder(n_components, self.likelihood.n_numbers)
         self.width = max(len(weight) for weight in self.parameters() if weight.ndim)
@@ -148,7 +152,7 @@ class VAE(nn.Module):
         rows = Batch.of(rows)
         x, observed = self.likelihood.encode(rows.x), rows.observed
         if self.sees_missing:
-            observed = torch.ones_like(x) if observed is None else observed
+            observed = torch.ones_like(rows.x) if observed is None else observed
             x = torch.cat([x, 1 - observed], -1)
         # Mixed precision has made them narrower.
         numbers = self.encoder(x).to(x.dtype)

@@ -52,7 +52,9 @@ class BaseVAE(Fitting, Evaluation, Imputation, BaseEstimator):
         "activation": [StrOptions(set(ACTIVATIONS))],
         "encoder": [callable, None],
         "decoder": [callable, None],
-        "likelihood": [StrOptions(set(LIKELIHOODS)), Likelihood],
+        "likelihood": [StrOptions(set(LIKELIHOODS)), Likelihood, list],
+        "categorical_features": ["array-like", StrOptions({"from_dtype"}), None],
+        "handle_unknown": [StrOptions({"error", "ignore"})],
         "covariance_type": [StrOptions(set(POSTERIORS)), type],
         "objective": [StrOptions(set(OBJECTIVES)), Objective],
         "init": [StrOptions({"auto", "random"})],
@@ -83,6 +85,8 @@ class BaseVAE(Fitting, Evaluation, Imputation, BaseEstimator):
         encoder=None,
         decoder=None,
         likelihood="gaussian",
+        categorical_features="from_dtype",
+        handle_unknown="error",
         covariance_type="diag",
         objective="elbo",
         init="auto",
@@ -109,6 +113,8 @@ class BaseVAE(Fitting, Evaluation, Imputation, BaseEstimator):
         self.encoder = encoder
         self.decoder = decoder
         self.likelihood = likelihood
+        self.categorical_features = categorical_features
+        self.handle_unknown = handle_unknown
         self.covariance_type = covariance_type
         self.objective = objective
         self.init = init
@@ -199,7 +205,7 @@ class BaseVAE(Fitting, Evaluation, Imputation, BaseEstimator):
             super().__setstate__({name: value for name, value in state.items() if name != "net_"})
             if learned is not None:
                 device = self._device_to_load_on()
-                spec = Spec.of(self._spec)
+                spec = Spec.of(self._spec, self._table)
                 self.net_ = build_net(spec, self.scale_, device, 0, self._missing_filled_by())
                 load_net_state(self.net_, learned)
                 load_history(self.net_, learned)

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils import Bunch, check_array
+from sklearn.utils._set_output import _get_output_config
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ..batch import Batch
@@ -20,7 +21,7 @@ from ..importance import UNTRUSTED, log_likelihood
 from ..objectives import fixed_deviates, reconstruction
 from ..selection import Filling
 from ..training import SeededInit, one_thread_after_fork
-from . import data
+from . import data, table
 from .data import check_support, scaled, seed_from
 
 
@@ -51,8 +52,9 @@ class Evaluation(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
 
         Returns
         -------
-        X_original : ndarray of shape (n_samples, n_features)
-            E[x | z], in the units of the training data.
+        X_original : ndarray or DataFrame of shape (n_samples, n_features)
+            E[x | z], in the units of the training data; the most likely category. A DataFrame where
+            columns are of several kinds, or `set_output` asks for it.
         """
         check_is_fitted(self)
         Z = check_array(X, dtype=[np.float64, np.float32], input_name="X")
@@ -61,7 +63,7 @@ class Evaluation(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
                 f"{type(self).__name__}.inverse_transform takes Z of {self._spec['n_components']} "
                 f"components, as transform gives them, but X has {Z.shape[1]} columns."
             )
-        return self._in_units_of_X(lambda module, z: module.decode(z).mean, Z)
+        return self._as_table(self._in_units_of_X(lambda module, z: module.decode(z).mean, Z))
 
     def sample(self, n_samples=1, random_state=None, *, noise=True):
         """Draw from the model: z from the prior N(0, I), then x from p(x | z).
@@ -77,8 +79,9 @@ class Evaluation(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
 
         Returns
         -------
-        X : ndarray of shape (n_samples, n_features)
-            In the units of the training data.
+        X : ndarray or DataFrame of shape (n_samples, n_features)
+            In the units of the training data. A DataFrame where columns are of several kinds, or
+            `set_output` asks for it.
         """
         check_is_fitted(self)
         if not isinstance(n_samples, Integral) or n_samples < 1:
@@ -95,7 +98,7 @@ class Evaluation(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
 
         # A likelihood may draw from torch's generator, which is the user's own.
         with SeededInit(torch.Generator(self.device_).manual_seed(rng.randint(2**31))):
-            return self._in_units_of_X(draw, Z)
+            return self._as_table(self._in_units_of_X(draw, Z))
 
     def posterior(self, X, *, form="dense"):
         """The approximate posterior N(mean, L L^T) of z given each sample.
@@ -244,6 +247,12 @@ class Evaluation(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         """Validate X, and that the likelihood, known to the user by a name, takes its values."""
         # Integers and half floats are converted in chunks: a memory map may be larger than the
         # memory.
+        if self._table is not None:
+            validate_data(self, X, reset=reset, skip_check_array=True)
+            X = table.to_numbers(X, self._table, self.handle_unknown)
+            X = check_array(X, ensure_all_finite="allow-nan", ensure_min_samples=ensure_min_samples)
+            check_support(X, name, likelihood, self._feature_names())
+            return X
         dtype = None if data.is_narrow(X) else [np.float64, np.float32]
         X = validate_data(
             self,
@@ -263,6 +272,18 @@ class Evaluation(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         """X, checked."""
         check_is_fitted(self)
         return self._checked(X, self.net_.module_.likelihood, self._spec["likelihood"])
+
+    def _as_table(self, X):
+        """X as `fit` saw tables, if columns were of several kinds or `set_output` asks for it."""
+        if self._table is not None:
+            return table.to_table(X, self._table)
+        asked = _get_output_config("transform", self)["dense"]
+        if asked == "default":
+            return X
+        names = [str(name) for name in self._feature_names()]
+        schema = {"container": asked, "names": names, "kinds": [table.REAL] * len(names)}
+        schema["dtypes"] = ["float64" if asked == "pandas" else "Float64"] * len(names)
+        return table.to_table(X, schema)
 
     def _of_samples(self, function, X, width=1, in_double=False):
         """`_evaluate` for rows of X as the net takes them."""

@@ -34,7 +34,7 @@ from ..training import (
     resolve_device,
     thinned,
 )
-from . import splitting, stream
+from . import splitting, stream, table
 from .checks import (
     check_parameters,
     check_same_architecture,
@@ -176,7 +176,9 @@ class Fitting:
         check_parameters(self)
         if resume:
             check_same_architecture(self)
-        spec = Spec.of(self.get_params(deep=False))
+        else:
+            self._table = table.schema_of(X, self.categorical_features, self.likelihood)
+        spec = Spec.of(self.get_params(deep=False), self._table)
         how = not resume, ensure_min_samples
         return spec, self._checked(X, spec.likelihood, self.likelihood, *how)
 
@@ -249,7 +251,7 @@ class Fitting:
             return None
         some = scaled(thinned(X, SAMPLED_INCOMPLETE), self.mean_, self.scale_, np.float64)
         weight = None if weight is None else thinned(weight, SAMPLED_INCOMPLETE)
-        how = spec.likelihood.linear_model, some, spec.n_components, weight
+        how = spec.likelihood.restricted(self.scale_ > 0), some, spec.n_components, weight
         return Filling.of(*how)._asdict()
 
     def _fill(self, X):
@@ -284,7 +286,8 @@ class Fitting:
         how = self.early_stopping, self.validation_fraction, seed
         rows = splitting.split(len(X), *how, groups)
         train, valid = (self._rows(X, part, weight) for part in rows)
-        if groups is not None or not isinstance(train, Batch) or valid is None:
+        plain = isinstance(train, Batch) and self._table is None
+        if groups is not None or not plain or valid is None:
             return train, valid, self.max_iter
         size, distance = splitting.jump(train.x.cpu().numpy(), valid.x.cpu().numpy())
         if size < splitting.JUMP:

@@ -36,7 +36,7 @@ class Imputation:
         Returns
         -------
         X_imputed : ndarray of shape (n_samples, n_features) or (multiple, n_samples, n_features)
-            In the units of X.
+            In the units of X. A DataFrame, or a list of them, where columns are of several kinds.
         """
         if multiple is not None and not (isinstance(multiple, Integral) and multiple >= 1):
             raise ValueError(f"impute gives multiple >= 1 draws, or None; got {multiple!r}.")
@@ -61,4 +61,6 @@ class Imputation:
             for one, values in zip(out, filled, strict=True):
                 values = unscaled(values, self.mean_, self.scale_)
                 one[missing] = np.where(np.isnan(X[missing]), values, X[missing])
-        return out if multiple else out[0]
+        if self._table is not None and multiple:
+            return [self._as_table(one) for one in out]
+        return out if multiple else self._as_table(out[0])

@@ -19,6 +19,7 @@ from ..parts import Part
 from ..posteriors import POSTERIORS, Posterior
 from ..selection import GAUSSIAN
 from ..training import VALID_BATCH, SeededInit, TensorBatches, VAENet
+from .table import likelihood_of
 
 BATCH_SIZE = 128
 
@@ -48,16 +49,21 @@ class Spec:
     verbose: int
 
     @classmethod
-    def of(cls, params):
-        """From an estimator's parameters (dict), names made into parts."""
+    def of(cls, params, schema=None):
+        """From an estimator's parameters (dict), names made into parts.
+
+        With the schema of a table whose columns are of several kinds, if it is one.
+        """
         own = {field.name: params[field.name] for field in fields(cls)}
-        posterior = own["covariance_type"]
+        posterior, likelihood = own["covariance_type"], made(own["likelihood"], LIKELIHOODS)
+        if schema is not None:
+            likelihood = likelihood_of(schema, likelihood)
         return cls(
             **own
             | {
                 "n_components": int(own["n_components"]),
                 "hidden_layer_sizes": tuple(map(int, own["hidden_layer_sizes"])),
-                "likelihood": made(own["likelihood"], LIKELIHOODS),
+                "likelihood": likelihood,
                 "objective": made(own["objective"], OBJECTIVES),
                 "covariance_type": POSTERIORS.get(posterior, posterior),
             }
@@ -82,14 +88,15 @@ class Spec:
 
 
 def made(part, family):
-    """A part of its own: of a name in `family` (dict), or a clone of the part that is given."""
+    """A part of its own: of a name in `family` (dict), or a clone of what is given."""
     return family[part]() if isinstance(part, str) else clone(part)
 
 
 def kept(params):
     """An estimator's parameters with parts of their own, which nobody changes later."""
     return {
-        name: clone(value) if isinstance(value, Part) else value for name, value in params.items()
+        name: clone(value, safe=False) if isinstance(value, (Part, list)) else value
+        for name, value in params.items()
     }
 
 
@@ -106,6 +113,7 @@ def build_net(spec, scale, device, seed, filling=None):
     filling : Filling, optional
         What missing values are filled with; the net is then told where they are.
     """
+    likelihood = spec.likelihood.restricted(scale > 0)
     scale, given = scale[scale > 0], spec.net_params or {}
     log_scale = np.log(scale) * (1 if filling is None else filling.share)
     defaults = {
@@ -113,7 +121,7 @@ def build_net(spec, scale, device, seed, filling=None):
         "module__n_features": len(scale),
         "module__n_components": spec.n_components,
         "module__posterior": spec.covariance_type,
-        "module__likelihood": partial(_built, spec.likelihood, scale),
+        "module__likelihood": partial(_built, likelihood, scale),
         "module__encoder": spec.network("encoder", spec.hidden_layer_sizes),
         "module__decoder": spec.network("decoder", spec.hidden_layer_sizes[::-1]),
         "module__sees_missing": filling is not None,

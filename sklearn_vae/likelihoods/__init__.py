@@ -28,8 +28,10 @@ such a score can be compared with other Bernoulli scores only.
 
 from .base import LOG_LIMIT, Columns, Likelihood
 from .binary import Bernoulli, ContinuousBernoulli
+from .categorical import Categorical
 from .counts import Count, NegativeBinomial, Poisson
 from .gaussian import Gaussian, HeteroscedasticGaussian, LocationScale, RealValued
+from .mixed import Mixed
 from .noise import SMALLEST_NOISE, Noise, Rebuilt
 
 __all__ = [
@@ -37,6 +39,7 @@ __all__ = [
     "LOG_LIMIT",
     "SMALLEST_NOISE",
     "Bernoulli",
+    "Categorical",
     "Columns",
     "ContinuousBernoulli",
     "Count",
@@ -44,6 +47,7 @@ __all__ = [
     "HeteroscedasticGaussian",
     "Likelihood",
     "LocationScale",
+    "Mixed",
     "NegativeBinomial",
     "Noise",
     "Poisson",

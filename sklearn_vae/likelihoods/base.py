@@ -83,6 +83,20 @@ class Likelihood(Part, nn.Module):
         """How many numbers the decoder gives for each sample."""
         return self.n_features
 
+    @property
+    def n_inputs(self) -> int:
+        """How many numbers the encoder sees of each sample, what `encode` gives."""
+        return self.n_features
+
+    @property
+    def owner(self) -> np.ndarray:
+        """Which column each of those numbers is of, (n_inputs,)."""
+        return np.arange(self.n_features)
+
+    def restricted(self, kept: np.ndarray) -> "Likelihood":
+        """The same likelihood for some of the columns, where `kept` (n_features,) is True."""
+        return self
+
     # --- before training --------------------------------------------------------------------------
 
     def supports(self, X: np.ndarray) -> np.ndarray:
@@ -101,6 +115,11 @@ class Likelihood(Part, nn.Module):
             As for the estimator.
         """
         return np.zeros(len(columns.mean)), np.ones(len(columns.mean))
+
+    def typical(self, x: np.ndarray) -> np.ndarray:
+        """What stands for a missing value of each column of x, if nothing else is known."""
+        count = np.maximum((~np.isnan(x)).sum(axis=0), 1)
+        return np.nansum(x, axis=0) / count
 
     def start(self, model) -> tuple[Tensor, Tensor]:
         """Take a linear model: set what is learned, give the decoder's weight and bias.

@@ -1,6 +1,7 @@
 """What is known of a net when its training ends, for a likelihood to calibrate itself."""
 
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from typing import NamedTuple
 
 import torch
@@ -41,6 +42,8 @@ class Evidence(NamedTuple):
         Rows trained on and rows held out, some of them.
     n : int
         How many rows there are.
+    columns : Tensor or None
+        Those that are asked about; None for all.
     """
 
     net: VAENet
@@ -49,6 +52,7 @@ class Evidence(NamedTuple):
     x: Batch
     x_valid: Batch
     n: int
+    columns: Tensor | None = None
 
     @property
     def is_linear(self) -> bool:
@@ -58,6 +62,10 @@ class Evidence(NamedTuple):
     def watched(self) -> AbstractContextManager:
         """A context in which the net has weights that were not trained on the held-out rows."""
         return self.net.holding(self.weights)
+
+    def of(self, columns: Tensor) -> "Evidence":
+        """The evidence about some of the columns."""
+        return self._replace(columns=columns)
 
     def losses(self) -> Tensor:
         """The net's loss on each held-out row, in nats."""
@@ -69,18 +77,21 @@ class Evidence(NamedTuple):
 
     def trained(self) -> Rebuilt:
         """The rows trained on, rebuilt by the net."""
-        return _rebuilt(self.net.module_, self.x)
+        return self._rebuilt(self.net.module_, self.x)
 
     def held_out(self) -> Rebuilt:
         """The rows held out, rebuilt by the net."""
-        return _rebuilt(self.net.module_, self.x_valid)
+        return self._rebuilt(self.net.module_, self.x_valid)
 
     def at_start(self) -> tuple[Rebuilt, Rebuilt]:
         """The rows trained on and those held out, rebuilt where the first training started."""
-        return _rebuilt(self.start, self.x), _rebuilt(self.start, self.x_valid)
+        return self._rebuilt(self.start, self.x), self._rebuilt(self.start, self.x_valid)
 
-
-@torch.no_grad()
-def _rebuilt(module: VAE, rows: Batch) -> Rebuilt:
-    z = module.encode(rows).mean
-    return Rebuilt(rows, module.decode(z).mean, z)
+    @torch.no_grad()
+    def _rebuilt(self, module: VAE, rows: Batch) -> Rebuilt:
+        z = module.encode(rows).mean
+        mean, j = module.decode(z).mean, self.columns
+        if j is None:
+            return Rebuilt(rows, mean, z)
+        observed = None if rows.observed is None else rows.observed[:, j]
+        return Rebuilt(replace(rows, x=rows.x[:, j], observed=observed), mean[:, j], z)

@@ -151,6 +151,17 @@ def known_noise(
     )
 
 
+def correlation_pca(X: np.ndarray, n_components: int, seed: int, _=None) -> LinearModel:
+    """Probabilistic PCA of columns that were divided by their standard deviations.
+
+    For columns of several kinds, with an indicator for each level of a category.
+    """
+    sigma = np.maximum(X.std(axis=0), SMALLEST_NOISE**0.5)
+    model = probabilistic_pca(X / sigma, n_components, seed)
+    W, b, psi = model.loadings, model.mean, model.noise_variance
+    return LinearModel(sigma[:, None] * W, sigma * b, sigma**2 * psi)
+
+
 def linear_model(
     name: str,
     X: np.ndarray | Moments,
@@ -307,6 +318,7 @@ def _padded(model: LinearModel, n_components: int) -> LinearModel:
 
 
 LINEAR_MODELS = {
+    "correlation_pca": _gaussian(correlation_pca),
     "factor_analysis": _gaussian(factor_analysis, ddof=0),
     "known_noise": _gaussian(known_noise),
     "log_linear": count_model,
@@ -335,7 +347,8 @@ def start_at(module: VAE, model: LinearModel) -> None:
     A = basis @ np.diag(1 / values) @ basis.T @ (W / psi[:, None]).T
     weight = np.vstack([A, np.zeros((len(numbers), len(b)))])
     if module.sees_missing:
-        module.missing.start_linear(_float32(W / np.sqrt(psi)[:, None]))
+        owner = torch.from_numpy(module.likelihood.owner)
+        module.missing.start_linear(_float32(W / np.sqrt(psi)[:, None]), owner)
     module.encoder.start_linear(_float32(weight), _float32(np.append(-A @ b, numbers)))
     offset = b if offset is None else offset
     module.decoder.start_linear(*module.likelihood.start(model._replace(loadings=W, offset=offset)))

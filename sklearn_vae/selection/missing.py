@@ -173,13 +173,13 @@ class Filling(NamedTuple):
     share: np.ndarray
 
     @classmethod
-    def of(cls, name: str | None, x: np.ndarray, n_components: int, weight=None) -> "Filling":
+    def of(cls, likelihood, x: np.ndarray, n_components: int, weight=None) -> "Filling":
         """By the linear model that a likelihood names, of rows x (n, n_features) with NaN."""
+        name = likelihood.linear_model
         share = np.average(~np.isnan(x), axis=0, weights=weight)
         name = {"known_noise": "factor_analysis"}.get(name, name)
         if name not in GAUSSIAN:
-            moments = incomplete_moments(x, weight)
-            return cls(np.zeros((x.shape[1], 0)), moments.mean, np.ones(x.shape[1]), share)
+            return cls(np.zeros((x.shape[1], 0)), likelihood.typical(x), np.ones_like(share), share)
         held_out = np.arange(len(x)) % 10 == 9
         if held_out.sum() < FEWEST:
             held_out[:] = False

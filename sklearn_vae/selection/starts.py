@@ -1,6 +1,7 @@
 """Where training may start: which starts there are follows from the likelihood and the networks."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -56,6 +57,10 @@ def starting_points(
     variance = None if noise is None else noise.variance.detach().cpu().double().numpy()
 
     def model_of(name, x, variance=None, x_valid=None):
+        if name == "correlation_pca":
+            some = thinned(x, SAMPLED)
+            encoded = replace(some, x=module.likelihood.encode(some.x), observed=None)
+            return linear_model(name, _sample(encoded), d, seed)
         if isinstance(x, Moments) or x.observed is None:
             return linear_model(name, _sample(x), d, seed, variance)
         rows, weight = _with_nan(x)
