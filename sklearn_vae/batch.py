@@ -77,7 +77,7 @@ class Batch:
     def __len__(self) -> int:
         return len(self.x)
 
-    def __getitem__(self, index) -> "Batch":
+    def __getitem__(self, index: slice | Tensor) -> "Batch":
         if self.is_plain:
             return Batch(self.x[index])
         return self.map(lambda field: field[index])

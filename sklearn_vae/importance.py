@@ -162,7 +162,7 @@ def conditional_means(module: VAE, rows: Batch, eps: Tensor) -> Tensor:
     Parameters are as for `log_likelihood` (Mattei & Frellsen 2019).
     """
 
-    def mean(rows, z, weighted):
+    def mean(rows: Batch, z: Tensor, weighted: Weighted) -> Means:
         return Means(weighted.effective_draws, _mean_under(weighted.log_weights, module, z))
 
     return by_importance(module, rows, eps, mean).mean
@@ -174,7 +174,7 @@ def conditional_draws(module: VAE, rows: Batch, eps: Tensor, n: int) -> Tensor:
     Parameters are as for `log_likelihood`; n is the number of draws of each row.
     """
 
-    def draw(rows, z, weighted):
+    def draw(rows: Batch, z: Tensor, weighted: Weighted) -> Means:
         weights = torch.softmax(weighted.log_weights, 0)
         chosen = torch.multinomial(weights.T, n, replacement=True)
         index = chosen[..., None].expand(-1, -1, z.shape[-1])

@@ -125,14 +125,16 @@ class ELBO(Objective):
         Nats per component below which the KL, averaged over the batch, is not reduced further.
     """
 
-    def __init__(self, beta=1.0, *, n_draws=1, kl_warmup=0, free_bits=0.0):
+    def __init__(
+        self, beta: float = 1.0, *, n_draws: int = 1, kl_warmup: int = 0, free_bits: float = 0.0
+    ):
         super().__init__()
         self.beta = beta
         self.n_draws = n_draws
         self.kl_warmup = kl_warmup
         self.free_bits = free_bits
 
-    def check(self):
+    def check(self) -> None:
         self.check_number("beta", 0)
         self.check_number("n_draws", 1, integer=True)
         self.check_number("kl_warmup", 0, integer=True)
@@ -153,7 +155,7 @@ class ELBO(Objective):
             -1
         )
 
-    def forward(self, output, rows):
+    def forward(self, output: VAEOutput, rows: Batch | Tensor) -> Tensor:
         return torch.sub(reconstruction(output, rows), self.kl(output), alpha=self.kl_weight)
 
 
@@ -166,14 +168,14 @@ class IWAE(Objective):
         Draws of z per sample and training step.
     """
 
-    def __init__(self, n_draws=5):
+    def __init__(self, n_draws: int = 5):
         super().__init__()
         self.n_draws = n_draws
 
-    def check(self):
+    def check(self) -> None:
         self.check_number("n_draws", 1, integer=True)
 
-    def forward(self, output, rows):
+    def forward(self, output: VAEOutput, rows: Batch | Tensor) -> Tensor:
         return importance_weighted(output, rows)
 
 
@@ -193,12 +195,21 @@ class InfoVAE(ELBO):
 
     N_PRIOR = 256
 
-    def __init__(self, alpha=0.0, lambda_=10.0, *, beta=1.0, n_draws=1, kl_warmup=0, free_bits=0.0):
+    def __init__(
+        self,
+        alpha: float = 0.0,
+        lambda_: float = 10.0,
+        *,
+        beta: float = 1.0,
+        n_draws: int = 1,
+        kl_warmup: int = 0,
+        free_bits: float = 0.0,
+    ):
         super().__init__(beta, n_draws=n_draws, kl_warmup=kl_warmup, free_bits=free_bits)
         self.alpha = alpha
         self.lambda_ = lambda_
 
-    def check(self):
+    def check(self) -> None:
         super().check()
         self.check_number("alpha", -1e6)
         self.check_number("lambda_", -1e6)
@@ -212,7 +223,7 @@ class InfoVAE(ELBO):
     def only_rebuilds(self) -> bool:
         return super().only_rebuilds and not self.mmd_weight
 
-    def forward(self, output, rows):
+    def forward(self, output: VAEOutput, rows: Batch | Tensor) -> Tensor:
         bound = reconstruction(output, rows) - (1 - self.alpha) * self.kl_weight * self.kl(output)
         weight = self.mmd_weight
         return bound - weight * self.mmd(output.z) if weight else bound
@@ -222,7 +233,7 @@ class InfoVAE(ELBO):
         n, d = z.shape[-2:]
         prior, z = fixed_deviates(self.N_PRIOR, d)[:, 0].to(z), z.reshape(-1, d)
 
-        def kernel(a, b):
+        def kernel(a: Tensor, b: Tensor) -> Tensor:
             squares = a.square().sum(-1)[:, None] + b.square().sum(-1) - 2 * a @ b.mT
             return 2 * d / (2 * d + squares)
 

@@ -6,6 +6,7 @@ under its own name. An estimator takes it in place of a name, never changes it, 
 
 import inspect
 from numbers import Integral, Real
+from typing import Any, NoReturn
 
 
 class Part:
@@ -17,11 +18,11 @@ class Part:
         parameters = list(inspect.signature(cls.__init__).parameters.values())[1:]
         return {parameter.name: parameter.default for parameter in parameters}
 
-    def get_params(self, deep=True) -> dict:
+    def get_params(self, deep: bool = True) -> dict:
         """Names and values of the parameters."""
         return {name: getattr(self, name) for name in self._defaults()}
 
-    def set_params(self, **params):
+    def set_params(self, **params: Any) -> "Part":
         """Set parameters by name.
 
         Raises
@@ -42,14 +43,16 @@ class Part:
     def check(self) -> None:
         """Raise a ValueError if a parameter has a value that it must not have."""
 
-    def refuse(self, name: str, wanted: str):
+    def refuse(self, name: str, wanted: str) -> NoReturn:
         """Raise a ValueError that says what a parameter must be, and what it is."""
         raise ValueError(
             f"The {name!r} parameter of {type(self).__name__} must be {wanted}. Got "
             f"{getattr(self, name)!r} instead."
         )
 
-    def check_number(self, name: str, least: float, *, strictly=False, integer=False) -> None:
+    def check_number(
+        self, name: str, least: float, *, strictly: bool = False, integer: bool = False
+    ) -> None:
         """Refuse what is no finite number, or below `least`, or `strictly` equal to it."""
         value, kind = getattr(self, name), Integral if integer else Real
         fits = isinstance(value, kind) and not isinstance(value, bool) and least <= value < 1e300
@@ -57,7 +60,7 @@ class Part:
             what = "an integer" if integer else "a number"
             self.refuse(name, f"{what} {'above' if strictly else 'of at least'} {least:g}")
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         given = [
             f"{name}={getattr(self, name)!r}"
             for name, default in self._defaults().items()

@@ -217,10 +217,10 @@ class Diagonal(Posterior):
     The encoder's numbers: mu (d), log sigma^2 (d).
     """
 
-    def color(self, eps):
+    def color(self, eps: Tensor) -> Tensor:
         return self.scale * eps
 
-    def whiten(self, v):
+    def whiten(self, v: Tensor) -> Tensor:
         return v / self.scale
 
 
@@ -232,7 +232,7 @@ class Spherical(Diagonal):
     """
 
     @staticmethod
-    def n_variances(n_components):
+    def n_variances(n_components: int) -> int:
         return 1
 
 
@@ -244,20 +244,20 @@ class Full(Posterior):
     """
 
     @staticmethod
-    def n_others(n_components):
+    def n_others(n_components: int) -> int:
         return n_components * (n_components - 1) // 2
 
-    def _read(self, others):
+    def _read(self, others: Tensor) -> None:
         d = self.mean.shape[-1]
         rows, columns = torch.tril_indices(d, d, offset=-1, device=others.device)
         lower = others.new_zeros(*others.shape[:-1], d, d)
         lower[..., rows, columns] = others
         self.factor = lower + torch.diag_embed(self.scale)
 
-    def color(self, eps):
+    def color(self, eps: Tensor) -> Tensor:
         return torch.einsum("nij,...nj->...ni", self.factor, eps)
 
-    def whiten(self, v):
+    def whiten(self, v: Tensor) -> Tensor:
         draws = v.reshape(-1, *self.mean.shape).permute(1, 2, 0)
         return (
             torch.linalg.solve_triangular(self.factor, draws, upper=False)
@@ -266,22 +266,22 @@ class Full(Posterior):
         )
 
     @classmethod
-    def order(cls, told):
+    def order(cls, told: np.ndarray) -> np.ndarray:
         """As it is, since L is triangular in this order."""
         return np.arange(len(told))
 
     @classmethod
-    def permuted(cls, order, signs):
+    def permuted(cls, order: np.ndarray, signs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         index, factors = super().permuted(order, signs)
         rows, columns = np.tril_indices(len(signs), -1)
         factors[len(index) - len(rows) :] = signs[rows] * signs[columns]
         return index, factors
 
     @property
-    def variance(self):
+    def variance(self) -> Tensor:
         return self.factor.square().sum(-1)
 
-    def own_form(self):
+    def own_form(self) -> dict[str, Tensor]:
         return {"factor": self.factor}
 
 
@@ -320,11 +320,11 @@ class ScaledAR1(Posterior):
     """
 
     @staticmethod
-    def n_others(n_components):
+    def n_others(n_components: int) -> int:
         return 1
 
     @classmethod
-    def order(cls, told):
+    def order(cls, told: np.ndarray) -> np.ndarray:
         """As it is or reversed, since only neighbours may stay neighbours.
 
         The half that tells more comes first.
@@ -333,20 +333,20 @@ class ScaledAR1(Posterior):
         return order if (told * (order - order.mean())).sum() <= 0 else order[::-1].copy()
 
     @classmethod
-    def signs(cls, signs):
+    def signs(cls, signs: np.ndarray) -> np.ndarray:
         """All alike, the first as asked for.
 
         Two neighbours of unlike signs would turn the sign of rho.
         """
         return np.full_like(signs, signs[0])
 
-    def _read(self, others):
+    def _read(self, others: Tensor) -> None:
         self.rho = torch.tanh(others)
         self.log_innovation = (
             math.log(2) - others.abs() - softplus(-2 * others.abs())
         )  # log sqrt(1 - rho^2)
 
-    def color(self, eps):
+    def color(self, eps: Tensor) -> Tensor:
         u = torch.cat([eps[..., :1], torch.exp(self.log_innovation) * eps[..., 1:]], -1)
         step, weight = 1, self.rho
         while step < u.shape[-1]:
@@ -354,19 +354,19 @@ class ScaledAR1(Posterior):
             step, weight = 2 * step, weight.square()
         return self.scale * u
 
-    def whiten(self, v):
+    def whiten(self, v: Tensor) -> Tensor:
         u = v / self.scale
         innovations = (u[..., 1:] - self.rho * u[..., :-1]) * torch.exp(-self.log_innovation)
         return torch.cat([u[..., :1], innovations], -1)
 
     @property
-    def log_pivots(self):
+    def log_pivots(self) -> Tensor:
         log_variance = self.log_variance.expand_as(self.mean)
         return torch.cat(
             [log_variance[..., :1], log_variance[..., 1:] + 2 * self.log_innovation], -1
         )
 
-    def own_form(self):
+    def own_form(self) -> dict[str, Tensor]:
         return {"variance": self.variance, "rho": self.rho}
 
 
@@ -385,18 +385,18 @@ class AR1(ScaledAR1):
     """
 
     @staticmethod
-    def n_variances(n_components):
+    def n_variances(n_components: int) -> int:
         return 1
 
     @staticmethod
-    def closest_to(eigenvalues):
+    def closest_to(eigenvalues: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         d, order = len(eigenvalues), np.argsort(eigenvalues)
         v = eigenvalues[order]
 
-        def correlation(r):
+        def correlation(r: float) -> np.ndarray:
             return toeplitz(np.tanh(r) ** np.arange(d))
 
-        def gap(r):
+        def gap(r: float) -> float:
             ratio = np.linalg.eigvalsh(correlation(r)) / v
             return np.log(ratio.mean()) - np.log(ratio).mean()
 

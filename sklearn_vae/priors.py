@@ -12,6 +12,7 @@ KL from it belong to the posterior's families (`posteriors.py`).
 """
 
 import math
+from typing import Any
 
 import numpy as np
 from torch import Tensor, nn
@@ -30,11 +31,11 @@ class Prior(nn.Module):
         super().__init__()
         self.n_components = n_components
 
-    def kl_per_component(self, q) -> Tensor:
+    def kl_per_component(self, q: Any) -> Tensor:
         """KL_j of the chain rule over components, of shape (n, d), in nats."""
         raise NotImplementedError
 
-    def kl(self, q) -> Tensor:
+    def kl(self, q: Any) -> Tensor:
         """KL(q(z | x) || p(z)), of shape (n,), in nats."""
         return self.kl_per_component(q).sum(-1)
 
@@ -50,14 +51,14 @@ class Prior(nn.Module):
 class StandardNormal(Prior):
     """p(z) = N(0, I)."""
 
-    def kl_per_component(self, q):
+    def kl_per_component(self, q: Any) -> Tensor:
         return q.kl_per_component()
 
-    def kl(self, q):
+    def kl(self, q: Any) -> Tensor:
         return q.kl()
 
-    def log_prob(self, z):
+    def log_prob(self, z: Tensor) -> Tensor:
         return -0.5 * (z.square().sum(-1) + self.n_components * math.log(2 * math.pi))
 
-    def draw(self, n, rng):
+    def draw(self, n: int, rng: np.random.RandomState) -> np.ndarray:
         return rng.standard_normal((n, self.n_components))

@@ -103,7 +103,7 @@ class Likelihood(Part, nn.Module):
         """Which entries of X are in the support."""
         return np.ones(X.shape, dtype=bool)
 
-    def scaling(self, columns: Columns, standardize) -> tuple[np.ndarray, np.ndarray]:
+    def scaling(self, columns: Columns, standardize: bool | str) -> tuple[np.ndarray, np.ndarray]:
         """What x is centred and scaled by, (n_features,) each: here 0 and 1.
 
         Columns of scale 0 are left out of the model.
@@ -121,7 +121,7 @@ class Likelihood(Part, nn.Module):
         count = np.maximum((~np.isnan(x)).sum(axis=0), 1)
         return np.nansum(x, axis=0) / count
 
-    def start(self, model) -> tuple[Tensor, Tensor]:
+    def start(self, model: NamedTuple) -> tuple[Tensor, Tensor]:
         """Take a linear model: set what is learned, give the decoder's weight and bias.
 
         Parameters
@@ -163,7 +163,7 @@ class Likelihood(Part, nn.Module):
         """
         return p.sample().cpu().numpy()
 
-    def calibrate(self, evidence) -> None:
+    def calibrate(self, evidence: NamedTuple) -> None:
         """Settle what held-out rows tell better than training: by default a learned noise.
 
         Parameters

@@ -1,5 +1,8 @@
 """The likelihoods of values in [0, 1]."""
 
+from collections.abc import Callable
+from typing import NamedTuple
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -16,16 +19,16 @@ class Bernoulli(Likelihood):
     remedy = "scale it with MinMaxScaler, or use likelihood='gaussian'"
     linear_model = "mean"
 
-    def supports(self, X):
+    def supports(self, X: np.ndarray) -> np.ndarray:
         return (X >= 0) & (X <= 1)
 
-    def start(self, model):
+    def start(self, model: NamedTuple) -> tuple[Tensor, Tensor]:
         return float32(model.loadings), torch.logit(float32(model.mean), eps=0.01)
 
-    def forward(self, numbers, z=None):
+    def forward(self, numbers: Tensor, z: Tensor | None = None) -> Distribution:
         return BernoulliDistribution(logits=numbers, validate_args=False)
 
-    def draw(self, p, rng):
+    def draw(self, p: Distribution, rng: np.random.RandomState) -> np.ndarray:
         mean = p.mean.cpu().numpy()
         return (rng.random_sample(mean.shape) < mean).astype(mean.dtype)
 
@@ -50,7 +53,9 @@ class ContinuousBernoulliDistribution(Distribution):
         self.logits = logits
         super().__init__(logits.shape, validate_args=False)
 
-    def _by_size(self, series, exact):
+    def _by_size(
+        self, series: Callable[[Tensor], Tensor], exact: Callable[[Tensor], Tensor]
+    ) -> Tensor:
         """``series(h^2)`` where |h| is small, ``exact(|h|)`` elsewhere.
 
         Both see arguments they can take.
@@ -61,7 +66,7 @@ class ContinuousBernoulliDistribution(Distribution):
             small, series(torch.where(small, h, 0).square()), exact(torch.where(small, 1, h))
         )
 
-    def log_prob(self, value):
+    def log_prob(self, value: Tensor) -> Tensor:
         log_sinhc = self._by_size(
             lambda hh: hh / 6 - hh**2 / 180 + hh**3 / 2835,
             lambda h: h + torch.log(-torch.expm1(-2 * h)) - torch.log(2 * h),
@@ -69,7 +74,7 @@ class ContinuousBernoulliDistribution(Distribution):
         return self.logits * (value - 0.5) - log_sinhc
 
     @property
-    def mean(self):
+    def mean(self) -> Tensor:
         away = self._by_size(
             lambda hh: hh.sqrt() * (1 / 3 - hh / 45 + 2 * hh**2 / 945),
             lambda h: 1 / torch.tanh(h) - 1 / h,
@@ -77,7 +82,7 @@ class ContinuousBernoulliDistribution(Distribution):
         return 0.5 + 0.5 * torch.sign(self.logits) * away
 
     @property
-    def variance(self):
+    def variance(self) -> Tensor:
         return self._by_size(
             lambda hh: (1 / 3 - hh / 15 + 2 * hh**2 / 189) / 4,
             lambda h: (1 / h.square() - 4 * torch.exp(-2 * h) / torch.expm1(-2 * h).square()) / 4,
@@ -87,10 +92,10 @@ class ContinuousBernoulliDistribution(Distribution):
 class ContinuousBernoulli(Bernoulli):
     """A density on [0, 1], for grey values and proportions; the decoder gives the logit."""
 
-    def forward(self, numbers, z=None):
+    def forward(self, numbers: Tensor, z: Tensor | None = None) -> Distribution:
         return ContinuousBernoulliDistribution(numbers)
 
-    def draw(self, p, rng):
+    def draw(self, p: Distribution, rng: np.random.RandomState) -> np.ndarray:
         """By the inverse of the distribution function, x = log(1 + u (exp(eta) - 1)) / eta."""
         eta = p.logits.double().cpu().numpy()
         u = rng.random_sample(eta.shape)

@@ -1,8 +1,11 @@
 """The likelihoods of counts."""
 
+from typing import NamedTuple
+
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.distributions import Distribution
 from torch.distributions import NegativeBinomial as NegativeBinomialDistribution
 from torch.distributions import Poisson as PoissonDistribution
 
@@ -19,13 +22,13 @@ class Count(Likelihood):
     remedy = "round it, or use likelihood='gaussian' for values that are not counts"
     linear_model = "log_linear"
 
-    def supports(self, X):
+    def supports(self, X: np.ndarray) -> np.ndarray:
         return (X >= 0) & (np.floor(X) == X)
 
-    def encode(self, x):
+    def encode(self, x: Tensor) -> Tensor:
         return torch.log1p(x)
 
-    def start(self, model):
+    def start(self, model: NamedTuple) -> tuple[Tensor, Tensor]:
         log_mean = unbounded(float32(model.offset))
         # Where the logarithm is bounded its slope is a little below 1.
         slope = 1 - torch.tanh(log_mean / LOG_LIMIT).square()
@@ -38,10 +41,10 @@ class Poisson(Count):
     The decoder gives the log of the rate, bounded within +-30.
     """
 
-    def forward(self, numbers, z=None):
+    def forward(self, numbers: Tensor, z: Tensor | None = None) -> Distribution:
         return PoissonDistribution(torch.exp(bounded(numbers)), validate_args=False)
 
-    def draw(self, p, rng):
+    def draw(self, p: Distribution, rng: np.random.RandomState) -> np.ndarray:
         return rng.poisson(p.mean.double().cpu().numpy()).astype(float)
 
 
@@ -52,7 +55,7 @@ class NegativeBinomial(Count):
     from a gamma distribution of shape 1 / alpha and the given mean; alpha -> 0 is the Poisson.
     """
 
-    def build(self, scale):
+    def build(self, scale: np.ndarray) -> "NegativeBinomial":
         self.log_dispersion = nn.Parameter(torch.zeros(len(scale)))
         return super().build(scale)
 
@@ -62,21 +65,21 @@ class NegativeBinomial(Count):
         return torch.exp(bounded(self.log_dispersion))
 
     @torch.no_grad()
-    def start(self, model):
+    def start(self, model: NamedTuple) -> tuple[Tensor, Tensor]:
         self.log_dispersion.copy_(unbounded(torch.log(float32(model.dispersion))))
         return super().start(model)
 
-    def learned(self):
+    def learned(self) -> dict:
         return {"dispersion_": self.dispersion.detach().cpu().double().numpy()}
 
-    def forward(self, numbers, z=None):
+    def forward(self, numbers: Tensor, z: Tensor | None = None) -> Distribution:
         log_dispersion = bounded(self.log_dispersion)
         logits = bounded(numbers) + log_dispersion
         return NegativeBinomialDistribution(
             torch.exp(-log_dispersion), logits=logits, validate_args=False
         )
 
-    def draw(self, p, rng):
+    def draw(self, p: Distribution, rng: np.random.RandomState) -> np.ndarray:
         mean = p.mean.double().cpu().numpy()
         shape = p.total_count.double().cpu().numpy()
         return rng.poisson(rng.gamma(shape, mean / shape)).astype(float)

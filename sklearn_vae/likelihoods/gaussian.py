@@ -1,7 +1,9 @@
 """The likelihoods of real numbers: the Gaussian with its noise, or with noise predicted from z."""
 
 import math
+from collections.abc import Callable
 from numbers import Real
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -9,7 +11,7 @@ from torch import Tensor
 from torch.distributions import Distribution
 from torch.nn.functional import mse_loss
 
-from .base import Likelihood, bounded, float32, unbounded
+from .base import Columns, Likelihood, bounded, float32, unbounded
 from .noise import Noise
 from .scaling import centre_and_scale
 
@@ -37,11 +39,11 @@ class Normal(Distribution):
         self.loc, self.log_variance = mean, log_variance
         super().__init__(mean.shape, validate_args=False)
 
-    def _squares(self, value):
+    def _squares(self, value: Tensor) -> Tensor:
         # The difference and its square are one kernel, and one more in the backward pass.
         return mse_loss(self.loc, value.expand_as(self.loc), reduction="none")
 
-    def log_prob(self, value):
+    def log_prob(self, value: Tensor) -> Tensor:
         deviance = self._squares(value) * torch.exp(-self.log_variance) + self.log_variance
         return -0.5 * (deviance + math.log(2 * math.pi))
 
@@ -60,18 +62,18 @@ class Normal(Distribution):
         return -0.5 * (deviance + constant)
 
     @property
-    def mean(self):
+    def mean(self) -> Tensor:
         return self.loc
 
     @property
-    def variance(self):
+    def variance(self) -> Tensor:
         return torch.exp(self.log_variance).expand_as(self.loc)
 
 
 class RealValued(Likelihood):
     """Base of the densities on all of R^D, which may be centred and scaled."""
 
-    def scaling(self, columns, standardize):
+    def scaling(self, columns: Columns, standardize: bool | str) -> tuple[np.ndarray, np.ndarray]:
         return centre_and_scale(columns, standardize)
 
 
@@ -93,12 +95,12 @@ class LocationScale(RealValued):
         linear, and 0 elsewhere.
     """
 
-    def __init__(self, noise_variance="shared", noise_growth="auto"):
+    def __init__(self, noise_variance: str | float = "shared", noise_growth: str | float = "auto"):
         super().__init__()
         self.noise_variance = noise_variance
         self.noise_growth = noise_growth
 
-    def check(self):
+    def check(self) -> None:
         noise = self.noise_variance
         if isinstance(noise, str):
             if noise not in ("shared", "per_feature"):
@@ -108,19 +110,19 @@ class LocationScale(RealValued):
         if self.noise_growth != "auto":
             self.check_number("noise_growth", 0)
 
-    def build(self, scale):
+    def build(self, scale: np.ndarray) -> "LocationScale":
         learned = isinstance(self.noise_variance, str)
         variance = self.noise_variance if learned else self.noise_variance / scale**2
         self.noise = Noise(len(scale), variance, self.noise_growth)
         return super().build(scale)
 
     @property
-    def linear_model(self):
+    def linear_model(self) -> str:
         if self.noise_variance == "shared":
             return "probabilistic_pca"
         return "factor_analysis" if self.noise_variance == "per_feature" else "known_noise"
 
-    def start(self, model):
+    def start(self, model: NamedTuple) -> tuple[Tensor, Tensor]:
         self.noise.set(float32(model.noise_variance))
         return float32(model.loadings), float32(model.offset)
 
@@ -140,19 +142,19 @@ class Gaussian(LocationScale):
         learned and the model not linear, and 0 elsewhere.
     """
 
-    def forward(self, numbers, z=None):
+    def forward(self, numbers: Tensor, z: Tensor | None = None) -> Distribution:
         return Normal(numbers, self.noise.log_variance_at(z))
 
-    def draw(self, p, rng):
+    def draw(self, p: Distribution, rng: np.random.RandomState) -> np.ndarray:
         return _normal_draw(p, rng)
 
-    def neutral_factor(self):
+    def neutral_factor(self) -> float:
         if self.noise.is_learned or self.noise.growth:
             return 1.0
         return torch.exp(torch.log(self.noise.variance).mean()).item()
 
-    def rescale_noise(self, factor):
-        def constant():
+    def rescale_noise(self, factor: float) -> Callable[[float], float]:
+        def constant() -> float:
             return 0.5 * torch.log(2 * torch.pi * self.noise.variance).sum().item()
 
         before = constant()
@@ -170,23 +172,23 @@ class HeteroscedasticGaussian(RealValued):
     linear_model = "factor_analysis"
 
     @property
-    def n_numbers(self):
+    def n_numbers(self) -> int:
         return 2 * self.n_features
 
-    def forward(self, numbers, z=None):
+    def forward(self, numbers: Tensor, z: Tensor | None = None) -> Distribution:
         mean, log_variance = numbers.split(self.n_features, -1)
         variance = SMALLEST_PREDICTED_VARIANCE + torch.exp(bounded(log_variance))
         return Normal(mean, torch.log(variance))
 
-    def draw(self, p, rng):
+    def draw(self, p: Distribution, rng: np.random.RandomState) -> np.ndarray:
         return _normal_draw(p, rng)
 
-    def start(self, model):
+    def start(self, model: NamedTuple) -> tuple[Tensor, Tensor]:
         weight, bias, noise = map(float32, (model.loadings, model.offset, model.noise_variance))
         log_variance = unbounded(torch.log((noise - SMALLEST_PREDICTED_VARIANCE).clamp(min=1e-8)))
         return torch.cat([weight, torch.zeros_like(weight)]), torch.cat([bias, log_variance])
 
 
-def _normal_draw(p, rng) -> np.ndarray:
+def _normal_draw(p: Distribution, rng: np.random.RandomState) -> np.ndarray:
     mean = p.mean.cpu().numpy()
     return mean + p.stddev.cpu().numpy() * rng.standard_normal(mean.shape)

@@ -81,7 +81,9 @@ class Noise(nn.Module):
         R: infinite until training ends, and where g is fixed.
     """
 
-    def __init__(self, n_features: int, variance="shared", growth="auto"):
+    def __init__(
+        self, n_features: int, variance: str | np.ndarray = "shared", growth: str | float = "auto"
+    ):
         super().__init__()
         self.is_learned = isinstance(variance, str)
         self.measures_growth = growth == "auto" and self.is_learned
@@ -106,7 +108,7 @@ class Noise(nn.Module):
             self._set(variance)
 
     @torch.no_grad()
-    def _set(self, variance):
+    def _set(self, variance: Tensor) -> None:
         self.log_variance.copy_(
             unbounded(torch.log(variance if self.log_variance.ndim else variance.mean()))
         )
@@ -140,7 +142,7 @@ class Noise(nn.Module):
     # --- when training ends -----------------------------------------------------------------------
 
     @torch.no_grad()
-    def calibrate(self, evidence) -> None:
+    def calibrate(self, evidence: NamedTuple) -> None:
         """Settle a learned sigma^2, g and R by rows new to the networks.
 
         g and R stay as they are in a linear model, which is probabilistic PCA or factor analysis.
@@ -158,7 +160,7 @@ class Noise(nn.Module):
         if measures_growth:
             self.reach = reach(torch.cat([evidence.trained().z, evidence.held_out().z]), evidence.n)
 
-    def grow(self, evidence):
+    def grow(self, evidence: NamedTuple) -> None:
         """Let sigma^2(z) grow as held-out rows say, unless they clearly lose by it.
 
         The weights asked were not trained on those rows: others have smaller errors there than on
@@ -171,13 +173,13 @@ class Noise(nn.Module):
         if evidence.verdict(gain) >= 0:
             self._set_growth(growth, evidence.trained())
 
-    def _set_growth(self, growth, trained):
+    def _set_growth(self, growth: float, trained: Rebuilt) -> None:
         """Set g, the mean of the errors over the rows trained on unchanged."""
         before = trained.rows.mean(self.errors(trained)).mean()
         self.growth = growth
         self.rescale(trained.rows.mean(self.errors(trained)).mean() / before)
 
-    def add_margin(self, evidence):
+    def add_margin(self, evidence: NamedTuple) -> None:
         """Raise sigma^2 by what may be missing from it."""
         trained, held_out = evidence.at_start()
         parts = trained.rows, held_out.rows
@@ -223,12 +225,12 @@ class Noise(nn.Module):
             "noise_reach_": self.reach,
         }
 
-    def get_extra_state(self):
+    def get_extra_state(self) -> Tensor:
         # Saved numbers are finite; 0 stands for infinity, since R is at least 1/2.
         reach = self.reach if self.reach < math.inf else 0.0
         return torch.tensor([self.growth, reach], dtype=torch.float64)
 
-    def set_extra_state(self, state):
+    def set_extra_state(self, state: Tensor) -> None:
         self.growth, reach = state.tolist()
         self.reach = reach or math.inf
 

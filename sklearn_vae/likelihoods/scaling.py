@@ -7,7 +7,7 @@ from .base import Columns
 WIDEST_RANGE, NARROWEST_RANGE = 5.0, 0.05  # of columns in one unit, over the median range
 
 
-def centre_and_scale(columns: Columns, standardize) -> tuple[np.ndarray, np.ndarray]:
+def centre_and_scale(columns: Columns, standardize: bool | str) -> tuple[np.ndarray, np.ndarray]:
     """What columns are centred and scaled by, (n_features,) each.
 
     Constant columns have no density and are left out of the model: their scale is 0 and their mean

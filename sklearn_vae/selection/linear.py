@@ -45,11 +45,12 @@ What is left on the diagonal, A, is the dispersion of the negative binomial.
 
 import inspect
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from scipy.linalg import eigh
+from sklearn.base import BaseEstimator
 from sklearn.decomposition import PCA, FactorAnalysis
 from torch import Tensor
 
@@ -110,7 +111,7 @@ class Weighted(NamedTuple):
         return mean + np.vstack([away, -away])
 
 
-def plainly_fitted(model, X: np.ndarray):
+def plainly_fitted(model: BaseEstimator, X: np.ndarray) -> BaseEstimator:
     """`model` fitted to X by its plain `fit`.
 
     Loggers that wrap the public one would count it as the user's own.
@@ -118,7 +119,9 @@ def plainly_fitted(model, X: np.ndarray):
     return inspect.unwrap(type(model).fit)(model, X)
 
 
-def probabilistic_pca(X: np.ndarray, n_components: int, seed: int, _=None) -> LinearModel:
+def probabilistic_pca(
+    X: np.ndarray, n_components: int, seed: int, _: np.ndarray | None = None
+) -> LinearModel:
     """Maximum likelihood for one noise variance: W = U (Lambda - sigma^2)^1/2."""
     return _of_pca(plainly_fitted(PCA(n_components, random_state=seed), X), sharpness=1)
 
@@ -131,7 +134,9 @@ def _of_pca(pca: PCA, sharpness: float) -> LinearModel:
     return LinearModel(pca.components_.T * signal, pca.mean_, np.full(D, noise))
 
 
-def factor_analysis(X: np.ndarray, n_components: int, seed: int, _=None) -> LinearModel:
+def factor_analysis(
+    X: np.ndarray, n_components: int, seed: int, _: np.ndarray | None = None
+) -> LinearModel:
     """Maximum likelihood for one noise variance per feature."""
     if n_components == X.shape[1]:
         return probabilistic_pca(X, n_components, seed)
@@ -196,7 +201,12 @@ def _gaussian(solve: Callable, ddof: int = 1) -> Callable:
     Or where they have weights; PCA's variances have a degree of freedom less.
     """
 
-    def model(X, n_components, seed, noise_variance=None):
+    def model(
+        X: np.ndarray | Moments | Weighted,
+        n_components: int,
+        seed: int,
+        noise_variance: np.ndarray | None = None,
+    ) -> LinearModel:
         if isinstance(X, Moments):
             X = X.rows_alike()
         elif isinstance(X, Weighted):
@@ -218,7 +228,9 @@ def sharp_model(
     Parameters and result are as for `linear_model`.
     """
 
-    def solve(X, rank, seed, noise_variance):
+    def solve(
+        X: np.ndarray, rank: int, seed: int, noise_variance: np.ndarray | None
+    ) -> LinearModel:
         return _of_pca(plainly_fitted(PCA(rank, random_state=seed), X), sharpness)
 
     return _gaussian(solve)(X, n_components, seed)
@@ -238,7 +250,7 @@ def projection(
     return LinearModel(sigma[:, None] * W, sigma * b, noise_variance * psi)
 
 
-def mean_model(X: np.ndarray | Moments, n_components: int, *_) -> LinearModel:
+def mean_model(X: np.ndarray | Moments, n_components: int, *_: Any) -> LinearModel:
     """No more than the mean of each feature: loadings of 0."""
     if isinstance(X, Weighted):
         X = Moments.of(*X)
@@ -246,7 +258,7 @@ def mean_model(X: np.ndarray | Moments, n_components: int, *_) -> LinearModel:
     return _padded(LinearModel(np.zeros((len(mean), 0)), mean, np.ones(len(mean))), n_components)
 
 
-def count_model(moments: np.ndarray | Moments, n_components: int, *_) -> LinearModel:
+def count_model(moments: np.ndarray | Moments, n_components: int, *_: Any) -> LinearModel:
     """The linear model of the logarithms of the means of counts.
 
     Parameters
@@ -354,7 +366,7 @@ def start_at(module: VAE, model: LinearModel) -> None:
     module.decoder.start_linear(*module.likelihood.start(model._replace(loadings=W, offset=offset)))
 
 
-def do_rows_tell_the_noise(x, n_features: int) -> bool:
+def do_rows_tell_the_noise(x: Batch, n_features: int) -> bool:
     """Whether the rows x that a linear model is found from tell its noise as well.
 
     Where there are no more of them than features they do not: the model leaves them next to none.

@@ -35,7 +35,13 @@ PRIOR = 1e-6  # precision of the loadings, for features that hardly any row has
 
 
 def incomplete_model(
-    name, x, n_components, noise_variance=None, weight=None, x_valid=None, tol=LEAST_GAIN
+    name: str,
+    x: np.ndarray,
+    n_components: int,
+    noise_variance: np.ndarray | None = None,
+    weight: np.ndarray | None = None,
+    x_valid: np.ndarray | None = None,
+    tol: float = LEAST_GAIN,
 ) -> LinearModel:
     """The maximum-likelihood linear model of rows with missing values.
 
@@ -82,7 +88,7 @@ def incomplete_model(
     return best
 
 
-def _extrapolated(*models) -> LinearModel:
+def _extrapolated(*models: LinearModel) -> LinearModel:
     """Where three models in a row, each an EM step from the one before, seem to lead (SQUAREM)."""
     one, two, three = (np.hstack([W, b[:, None], np.log(psi)[:, None]]) for W, b, psi, *_ in models)
     r, v = two - one, three - 2 * two + one
@@ -91,7 +97,7 @@ def _extrapolated(*models) -> LinearModel:
     return LinearModel(W, b[:, 0], np.exp(log_psi[:, 0].clip(np.log(SMALLEST_NOISE), 50)))
 
 
-def _first_guess(x, observed, n_components) -> LinearModel:
+def _first_guess(x: np.ndarray, observed: np.ndarray, n_components: int) -> LinearModel:
     """PCA of the rows, their missing values at the mean."""
     n, D = x.shape
     count = np.maximum(observed.sum(axis=0), 1)
@@ -105,7 +111,9 @@ def _first_guess(x, observed, n_components) -> LinearModel:
     return LinearModel(loadings, mean, np.full(D, noise))
 
 
-def _posterior(model, x, o):
+def _posterior(
+    model: NamedTuple, x: np.ndarray, o: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Of each row: m (n, d), S and S^-1 (n, d, d), and x - b where it was observed."""
     W, b, psi = model[:3]
     d, weighed = W.shape[1], W / psi[:, None]
@@ -115,7 +123,14 @@ def _posterior(model, x, o):
     return np.einsum("nij,nj->ni", S, away @ weighed), S, precision, away
 
 
-def _mean_nats(model, m, precision, away, o, weight=None):
+def _mean_nats(
+    model: LinearModel,
+    m: np.ndarray,
+    precision: np.ndarray,
+    away: np.ndarray,
+    o: np.ndarray,
+    weight: np.ndarray | None = None,
+) -> float:
     """The mean log-likelihood of rows, by what `_posterior` gives for them."""
     psi = model.noise_variance
     squares = away**2 @ (1 / psi) - (m * (away @ (model.loadings / psi[:, None]))).sum(axis=1)
@@ -123,14 +138,16 @@ def _mean_nats(model, m, precision, away, o, weight=None):
     return -0.5 * np.average(squares + log_det, weights=weight)
 
 
-def mean_log_likelihood(model, x) -> float:
+def mean_log_likelihood(model: LinearModel, x: np.ndarray) -> float:
     """Of rows x (n, n_features) with NaN, in nats."""
     o = (~np.isnan(x)).astype(np.float64)
     m, _, precision, away = _posterior(model, np.nan_to_num(x), o)
     return _mean_nats(model, m, precision, away, o)
 
 
-def _em_step(model, x, o, name, weight=None):
+def _em_step(
+    model: LinearModel, x: np.ndarray, o: np.ndarray, name: str, weight: np.ndarray | None = None
+) -> tuple[LinearModel, float]:
     """The model after a step of EM, and the mean log-likelihood of the rows before it, in nats."""
     (n, D), d = x.shape, model.loadings.shape[1]
     m, S, precision, away = _posterior(model, x, o)

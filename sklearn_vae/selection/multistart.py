@@ -39,6 +39,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
+from torch import Tensor
 
 from ..batch import Batch
 from ..module import VAE
@@ -91,7 +92,7 @@ class Run(NamedTuple):
     is_trained: bool
     epochs: list
     watch: KeepBest
-    losses: torch.Tensor
+    losses: Tensor
     before: float
     explained: float
     still_improving: bool
@@ -116,7 +117,13 @@ class Trainer:
     """
 
     def __init__(
-        self, net: VAENet, x, x_valid, max_iter: int, seeds: Seeds, epochs_before: int = 0
+        self,
+        net: VAENet,
+        x: Batch,
+        x_valid: Batch | None,
+        max_iter: int,
+        seeds: Seeds,
+        epochs_before: int = 0,
     ):
         self.net, self.x, self.x_valid, self.max_iter, self.seeds = net, x, x_valid, max_iter, seeds
         self.epochs_before = epochs_before
@@ -131,7 +138,7 @@ class Trainer:
         self._begin(stage)
         net.keep_best_.is_thorough = False
 
-        def train(net):
+        def train(net: VAENet) -> bool:
             promises.append(self._is_promising(first))
             return promises[-1]
 
@@ -157,7 +164,7 @@ class Trainer:
             watch.still_improving_ and not net.ended_,
         )
 
-    def _is_promising(self, first):
+    def _is_promising(self, first: Run) -> bool:
         """Train for a while; if much more is explained then than by the first run, to the end."""
         self._train(min(self.max_iter, -(-TRIAL // self._steps_per_epoch())))
         if 1 - _explained(self.net.module_, self.judged) > (1 - first.explained) / 2:
@@ -166,10 +173,10 @@ class Trainer:
         self._train(self.max_iter)
         return True
 
-    def _train(self, epochs):
+    def _train(self, epochs: int) -> None:
         self.net.train_on(self.x, self.x_valid, epochs, self.seeds, self.epochs_before)
 
-    def _share(self):
+    def _share(self) -> float:
         """Of the learning rate.
 
         A step moves what a layer gives in proportion to its number of inputs. And with many rows,
@@ -198,7 +205,7 @@ class Trainer:
             explained=explained,
         )
 
-    def _steps_per_epoch(self):
+    def _steps_per_epoch(self) -> int:
         return -(-len(self.x) // self.net.batch_size)
 
     def refit(self, run: Run) -> None:
@@ -225,7 +232,7 @@ class Trainer:
         """The net's mean over all rows; NaN if none is held out."""
         return math.nan if self.x_valid is None else self.losses().mean().item()
 
-    def losses(self) -> torch.Tensor:
+    def losses(self) -> Tensor:
         """Of some rows trained on and held out, in shares whose mean is that of all rows."""
         parts = [(len(rows), thinned(rows, CHECKED)) for rows in (self.x, self.x_valid)]
         share = sum(len(rows) for _, rows in parts) / self.n
@@ -239,12 +246,12 @@ class Trainer:
             losses=self.net.sample_losses(self.judged),
         )
 
-    def _begin(self, stage):
+    def _begin(self, stage: str) -> None:
         self.net.stage_ = stage
         self.net.load_weights(self.drawn)
         self.net.fresh_optimizer()
 
-    def _on_judged(self):
+    def _on_judged(self) -> tuple[Tensor, float]:
         return self.net.sample_losses(self.judged), _explained(self.net.module_, self.judged)
 
 
@@ -289,7 +296,7 @@ def best_net(trainer: Trainer, starts: list, settle: bool = True) -> Run:
     return best
 
 
-def _finish(trainer, best, first, refit):
+def _finish(trainer: Trainer, best: Run, first: VAE, refit: bool) -> None:
     """From the net at a run's best weights to one trained on all rows, and calibrated."""
     net = trainer.net
     if refit and not trainer.has_many_rows and isinstance(trainer.x, Batch):
@@ -303,7 +310,7 @@ def _finish(trainer, best, first, refit):
     net.module_.likelihood.calibrate(evidence)
 
 
-def _takes_over(gain, explained, explained_before):
+def _takes_over(gain: Tensor, explained: float, explained_before: float) -> bool:
     """Whether another start is better by the nats gained on each row.
 
     Or as good, where the first one collapsed.
@@ -314,7 +321,7 @@ def _takes_over(gain, explained, explained_before):
 
 
 @torch.inference_mode()
-def _explained(module, rows):
+def _explained(module: VAE, rows: Batch) -> float:
     """Share of the variance of rows that the posterior mean explains, at least 0."""
     variance = rows.mean((rows.x - rows.mean(rows.x)).square())
     return max(0.0, 1 - (mean_squares(module, rows).mean() / variance.mean()).item())

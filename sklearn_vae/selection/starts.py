@@ -2,15 +2,17 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
 
 from ..batch import Batch
 from ..module import VAE
-from ..training import thinned
+from ..training import VAENet, thinned
 from .evidence import JUDGED
 from .linear import (
+    LinearModel,
     Weighted,
     do_rows_tell_the_noise,
     linear_model,
@@ -56,7 +58,12 @@ def starting_points(
         name = "mean"
     variance = None if noise is None else noise.variance.detach().cpu().double().numpy()
 
-    def model_of(name, x, variance=None, x_valid=None):
+    def model_of(
+        name: str,
+        x: Batch | Moments,
+        variance: np.ndarray | None = None,
+        x_valid: Batch | None = None,
+    ) -> LinearModel:
         if name == "correlation_pca":
             some = thinned(x, SAMPLED)
             encoded = replace(some, x=module.likelihood.encode(some.x), observed=None)
@@ -69,10 +76,7 @@ def starting_points(
         held_out = None if x_valid is None else _with_nan(x_valid)[0]
         return incomplete_model(name, rows, d, variance, weight, held_out)
 
-    def as_drawn(net, *_):
-        pass
-
-    def linear(net, x, x_valid=None, *_):
+    def linear(net: VAENet, x: Batch | Moments, x_valid: Batch | None = None, *_: Any) -> None:
         is_told = x_valid is None or do_rows_tell_the_noise(x, likelihood.n_features)
         if name == "known_noise" and only_rebuilds:
             start_at(net.module_, projection(_sample(x), d, variance, seed))
@@ -81,12 +85,12 @@ def starting_points(
         if not is_told and noise is not None and noise.is_learned:
             release_noise(net.module_, net.module_, thinned(x_valid, JUDGED))
 
-    def at_the_mean(net, x, *_):
+    def at_the_mean(net: VAENet, x: Batch | Moments, *_: Any) -> None:
         _, bias = net.module_.likelihood.start(model_of("mean", x))
         with torch.no_grad():
             net.module_.decoder.linear.bias.copy_(bias)
 
-    def sharp(net, x, x_valid, train):
+    def sharp(net: VAENet, x: Batch, x_valid: Batch, train: Callable[[VAENet], bool]) -> None:
         start_at(net.module_, sharp_model(_sample(x), d, seed))
         net.module_.likelihood.requires_grad_(False)
         is_promising = train(net)
@@ -101,6 +105,10 @@ def starting_points(
     may_bend = noise is not None and noise.is_learned and not module.is_linear
     # With as many components as features the linear model leaves nothing to be explained.
     return [linear, sharp] if may_bend and d < likelihood.n_features else [linear]
+
+
+def as_drawn(net: VAENet, *_: Any) -> None:
+    """Start at the random weights that the net has."""
 
 
 def _with_nan(rows: Batch) -> tuple[np.ndarray, np.ndarray | None]:

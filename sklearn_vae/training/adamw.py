@@ -5,12 +5,15 @@ and dtype. Here they are looked for once. They stay those of the optimizer: its 
 rate and its other settings are read and written as by its own step.
 """
 
+from collections.abc import Callable
+
 import torch
+from torch import Tensor
 
 HOOKS = "_optimizer_step_pre_hooks", "_optimizer_step_post_hooks"
 
 
-def adamw(optimizer):
+def adamw(optimizer: torch.optim.Optimizer) -> Callable:
     """What to call in the place of ``optimizer.step``, for the tensors that it has now.
 
     Where anything is out of the ordinary it is ``optimizer.step`` itself.
@@ -30,7 +33,7 @@ def adamw(optimizer):
     means, squares, steps = lists
     tensors = [p.detach() for p in params], [p.grad for p in params], means, squares, [], steps
 
-    def step():
+    def step() -> None:
         counts.add_(1)
         options = {name: group[name] for name in ("lr", "weight_decay", "eps", "maximize")}
         beta1, beta2 = group["betas"]
@@ -39,7 +42,7 @@ def adamw(optimizer):
     return step
 
 
-def _state(optimizer, p):
+def _state(optimizer: torch.optim.Optimizer, p: Tensor) -> dict[str, Tensor]:
     """The state of a parameter, made as the optimizer does before its first step."""
     state = optimizer.state[p]
     if not state:

@@ -12,7 +12,10 @@ While training goes on the module has the last weights, w_t; between epochs, whe
 it has their average. `WeightAverage` changes the one for the other.
 """
 
+from collections.abc import Callable
+
 import torch
+from torch import nn
 
 GAMMA = 8
 WARM_UP = 30  # steps over which the learning rate grows to its value
@@ -32,7 +35,7 @@ class WeightAverage:
         How many are in the average.
     """
 
-    def __init__(self, module):
+    def __init__(self, module: nn.Module):
         tensors = [*module.parameters(), *module.buffers()]
         self.shown = [tensor.detach() for tensor in tensors if tensor.is_floating_point()]
         self.average = [tensor.clone() for tensor in self.shown]
@@ -40,14 +43,14 @@ class WeightAverage:
         self.steps, self.is_shown = 0, False
 
     @torch.no_grad()
-    def add(self):
+    def add(self) -> None:
         """Count the weights that the module has now."""
         self.steps += 1
         share = (GAMMA + 1) / (self.steps + GAMMA)
         torch._foreach_lerp_(self.average, self.shown, share)
 
     @torch.no_grad()
-    def show(self, average):
+    def show(self, average: bool) -> None:
         """Let the module have the average, or the last weights."""
         if average is not self.is_shown and self.steps:
             pair = self.last, self.average
@@ -57,7 +60,7 @@ class WeightAverage:
             self.is_shown = average
 
 
-def warm_up(step_fn, optimizer, steps):
+def warm_up(step_fn: Callable[[], dict], optimizer: torch.optim.Optimizer, steps: int) -> dict:
     """A training step at a share of the learning rate that grows with the steps before it."""
     groups = optimizer.param_groups
     rates = [group["lr"] for group in groups]

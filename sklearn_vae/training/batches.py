@@ -1,16 +1,21 @@
 """Batches of rows, taken together and not one by one."""
 
+from collections.abc import Iterator, Sequence
+
 import torch
 from skorch.dataset import Dataset as ScoredDataset
+from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from ..batch import Batch
 
-def thinned(rows, n):
+
+def thinned(rows: Batch, n: int) -> Batch:
     """Every k-th row, about n of them at most."""
     return rows[:: -(-len(rows) // n)]
 
 
-def as_it_is(batch):
+def as_it_is(batch: tuple[Batch, Tensor]) -> tuple[Batch, Tensor]:
     """A batch: rows that are taken together need no collation."""
     return batch
 
@@ -25,25 +30,25 @@ class Rows(Dataset):
         together is what it likes, it says so by an attribute `block`, the number of them.
     """
 
-    def __init__(self, rows):
+    def __init__(self, rows: Batch):
         self.rows = rows
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.rows)
 
-    def __getitem__(self, index):
+    def __getitem__(self, index: int) -> tuple[Batch, Tensor]:
         return self.__getitems__([index])
 
-    def __getitems__(self, indices):
+    def __getitems__(self, indices: Sequence[int]) -> tuple[Batch, Tensor]:
         rows = self.rows[torch.as_tensor(indices)]
         return rows, rows.x
 
     @property
-    def is_plain(self):
+    def is_plain(self) -> bool:
         """Whether there is nothing but x."""
         return self.rows.is_plain
 
-    def shuffled(self, generator):
+    def shuffled(self, generator: torch.Generator | None) -> Tensor:
         """Indices of all rows in random order.
 
         Of blocks in random order, a few of them shuffled together.
@@ -66,7 +71,7 @@ class ScoredRows(Rows, ScoredDataset):
     """Rows whose X and y skorch's scoring finds: both are x."""
 
     @property
-    def X(self):
+    def X(self) -> Tensor:
         return self.rows[:].x
 
     y = X
@@ -79,16 +84,22 @@ class TensorBatches(DataLoader):
     small for a layer that normalises over it.
     """
 
-    def __init__(self, dataset, batch_size, shuffle=False, generator=None):
+    def __init__(
+        self,
+        dataset: Rows,
+        batch_size: int,
+        shuffle: bool = False,
+        generator: torch.Generator | None = None,
+    ):
         super().__init__(dataset, batch_size=batch_size, shuffle=shuffle, generator=generator)
         n = len(dataset)
         self.bounds = [*range(0, max(n - 1, 1), batch_size), n]
         self.shuffle = shuffle
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.bounds) - 1
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[tuple[Batch, Tensor]]:
         rows = self.dataset.rows
         order = self.dataset.shuffled(self.generator) if self.shuffle else None
         for start, stop in zip(self.bounds[:-1], self.bounds[1:], strict=True):

@@ -1,8 +1,11 @@
 """What watches a training: the best weights, when to stop, and the weight of the KL on the way."""
 
 import math
+from typing import Any
 
+from skorch import NeuralNet
 from skorch.callbacks import Callback
+from torch.utils.data import Dataset
 
 # Patience that is chosen: ENOUGH_EPOCHS within these steps, FEWEST_EPOCHS, a share of those taken.
 LEAST_STEPS, MOST_STEPS = 40, 100
@@ -51,22 +54,26 @@ class KeepBest(Callback):
     best_, misses_, epochs_, best_epoch_, weights_ = math.inf, 0, 0, 0, None
     still_improving_, stopped_, is_thorough = False, False, False
 
-    def __init__(self, patience=math.inf, tol=0.0):
+    def __init__(self, patience: float | str = math.inf, tol: float = 0.0):
         self.patience = patience
         self.tol = tol
 
-    def on_train_begin(self, net, **kwargs):
+    def on_train_begin(self, net: NeuralNet, **kwargs: Any) -> None:
         self.best_ = self.mark_ = math.inf
         self.misses_, self.weights_ = 0, None
         self.epochs_ = self.best_epoch_ = 0
         self.still_improving_ = self.stopped_ = False
 
-    def on_epoch_begin(self, net, dataset_valid=None, **kwargs):
+    def on_epoch_begin(
+        self, net: NeuralNet, dataset_valid: Dataset | None = None, **kwargs: Any
+    ) -> None:
         if self.weights_ is None:
             self._offer(net, self._loss(net, dataset_valid or net.watched_rows_))
             self.first_ = self.best_
 
-    def on_epoch_end(self, net, dataset_valid=None, **kwargs):
+    def on_epoch_end(
+        self, net: NeuralNet, dataset_valid: Dataset | None = None, **kwargs: Any
+    ) -> None:
         self.epochs_ += 1
         loss = (
             net.history[-1, "valid_loss"] if dataset_valid else self._loss(net, net.watched_rows_)
@@ -80,13 +87,13 @@ class KeepBest(Callback):
             self.stopped_ = True
             raise StopTraining
 
-    def _least(self):
+    def _least(self) -> float:
         """What counts as an improvement."""
         if self.patience != "auto" or self.is_thorough:
             return self.tol
         return max(self.tol, WORTH * (self.first_ - self.best_))
 
-    def epochs_allowed(self, net):
+    def epochs_allowed(self, net: NeuralNet) -> float:
         """Epochs without an improvement that are allowed now."""
         if self.patience != "auto":
             return self.patience
@@ -95,26 +102,26 @@ class KeepBest(Callback):
         enough *= THOROUGH if self.is_thorough else 1
         return max(enough, FEWEST_EPOCHS, SHARE * self.epochs_)
 
-    def on_train_end(self, net, **kwargs):
+    def on_train_end(self, net: NeuralNet, **kwargs: Any) -> None:
         self.still_improving_ = self.best_epoch_ > 0 and 2 * self.misses_ < self.epochs_allowed(net)
         if self.weights_ is not None:
             net.load_weights(self.weights_)
         self.weights_ = None
 
-    def _offer(self, net, loss):
+    def _offer(self, net: NeuralNet, loss: float) -> None:
         if loss < self.best_ or self.weights_ is None:
             self.best_, self.best_epoch_ = loss, self.epochs_
             self.weights_ = net.weights()
 
     @staticmethod
-    def _loss(net, rows):
+    def _loss(net: NeuralNet, rows: Dataset) -> float:
         return net.mean_loss(net.get_iterator(rows), net.validation_step, training=False)
 
 
 class KLWarmUp(Callback):
     """Let the objective's `warmup` grow from 0 to 1, linearly over its first epochs."""
 
-    def on_epoch_begin(self, net, **kwargs):
+    def on_epoch_begin(self, net: NeuralNet, **kwargs: Any) -> None:
         objective = net.criterion_
         epochs = objective.kl_warmup
         objective.warmup = min(1.0, (net.epoch_ - 1) / epochs) if epochs else 1.0

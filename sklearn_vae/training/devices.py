@@ -5,10 +5,12 @@ Devices by name, threads for a while, initialisation by an explicit generator.
 
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import torch
+from torch._ops import OpOverload
 from torch.utils._python_dispatch import TorchDispatchMode
 
 _FIRST_PROCESS = os.getpid()
@@ -29,7 +31,7 @@ def one_thread_after_fork() -> None:
 
 
 @contextmanager
-def threads(n: int):
+def threads(n: int) -> Iterator[None]:
     """Within this context torch computes with n threads, in the calling thread alone.
 
     Afterwards there are as many as before. Other threads of Python keep the number that they have,
@@ -60,7 +62,7 @@ def _set_threads_here(n: int) -> int:
     return before
 
 
-def _in_a_new_thread(function: Callable):
+def _in_a_new_thread(function: Callable) -> Any:
     """What a function returns there."""
     result = []
     thread = threading.Thread(target=lambda: result.append(function()))
@@ -121,7 +123,9 @@ class SeededInit(TorchDispatchMode):
         super().__init__()
         self.generator = generator
 
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+    def __torch_dispatch__(
+        self, func: OpOverload, types: Sequence[type], args: tuple = (), kwargs: dict | None = None
+    ) -> Any:
         kwargs = dict(kwargs or {})
         if not self._takes_generator(func):  # torch.randn and its like have an overload that does
             name = (
@@ -139,5 +143,5 @@ class SeededInit(TorchDispatchMode):
         return func(*args, **kwargs)
 
     @staticmethod
-    def _takes_generator(func) -> bool:
+    def _takes_generator(func: OpOverload) -> bool:
         return any(argument.name == "generator" for argument in func._schema.arguments)

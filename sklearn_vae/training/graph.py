@@ -13,9 +13,13 @@ as usual, which also set up all that is set up at first use and must not be whil
 """
 
 import threading
+from collections.abc import Callable
+from typing import Any
 
 import torch
+from skorch import NeuralNet
 from skorch.callbacks import Callback
+from torch import Tensor, nn
 
 from ..batch import Batch
 from ..objectives import ELBO, IWAE
@@ -27,7 +31,7 @@ TENSOR_HOOKS = "_backward_hooks", "_post_accumulate_grad_hooks"
 ONE_AT_A_TIME = threading.Lock()  # a process can record no more
 
 
-def record(step, device):
+def record(step: Callable[[], Tensor], device: torch.device) -> tuple[Callable[[], None], Tensor]:
     """Record what ``step()`` launches.
 
     Return a function that launches it again, and where its result will be.
@@ -38,7 +42,7 @@ def record(step, device):
     return graph.replay, result
 
 
-def may_record(net):
+def may_record(net: NeuralNet) -> bool:
     """Whether nothing in a net's steps changes but rows and deviates."""
     return (
         torch.device(net.device).type in DEVICES
@@ -47,7 +51,7 @@ def may_record(net):
     )
 
 
-def is_known(net):
+def is_known(net: NeuralNet) -> bool:
     """Whether who wrote a net's steps is known: nobody else takes part in them."""
     return (
         type(net.criterion_) in (ELBO, IWAE)
@@ -63,18 +67,18 @@ def is_known(net):
     )
 
 
-def _is_hooked(module):
+def _is_hooked(module: nn.Module) -> bool:
     parameters = [p for p in module._parameters.values() if p is not None]
     return any(getattr(module, name) for name in MODULE_HOOKS) or any(
         getattr(p, name) for p in parameters for name in TENSOR_HOOKS
     )
 
 
-def _is_from(what, *packages):
+def _is_from(what: Any, *packages: str) -> bool:
     return what.__module__.startswith(packages)
 
 
-def settings(net):
+def settings(net: NeuralNet) -> str:
     """What would be frozen into a graph recorded now."""
     groups = [
         {key: value for key, value in group.items() if key != "params"}
@@ -101,14 +105,14 @@ class RecordedStep:
         If the step cannot be recorded.
     """
 
-    def __init__(self, net, step_fn, n_rows):
+    def __init__(self, net: NeuralNet, step_fn: Callable[..., dict], n_rows: int):
         net._set_training(True)
         self.step_fn = step_fn
         self.generator = net.noise_generator
         self.x = torch.zeros(n_rows, net.module__n_features, device=net.device)
         self.eps = torch.zeros(net.shape_of_deviates(n_rows), device=net.device)
 
-        def step():
+        def step() -> Tensor:
             # Gradients are made anew within the graph, at addresses that stay.
             net.optimizer_.zero_grad(set_to_none=True)
             rows = Batch(self.x)
@@ -119,7 +123,7 @@ class RecordedStep:
 
         self.replay, self.loss = record(step, self.x.device)
 
-    def __call__(self, batch, **fit_params):
+    def __call__(self, batch: tuple[Batch, Tensor], **fit_params: Any) -> dict:
         """Train on a batch."""
         rows, _ = batch
         if rows.x.shape != self.x.shape or not rows.is_plain:

@@ -3,20 +3,24 @@
 import math
 import operator
 import time
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
 from skorch import NeuralNet
-from skorch.callbacks import EarlyStopping, EpochTimer, PrintLog
+from skorch.callbacks import Callback, EarlyStopping, EpochTimer, PrintLog
 from skorch.dataset import Dataset, unpack_data
 from skorch.helper import predefined_split
 from skorch.history import History
 from skorch.utils import is_dataset, to_tensor
+from torch import Tensor
 from torch.utils.data import DataLoader
 
 from ..batch import Batch
+from ..module import VAE, VAEOutput
 from ..objectives import fixed_deviates
 from .averaging import WARM_UP, WeightAverage, warm_up
 from .batches import Rows, ScoredRows, TensorBatches, as_it_is, thinned
@@ -25,7 +29,7 @@ from .converted import Converted
 from .devices import threads
 from .graph import RecordedStep, may_record, settings
 from .step import step_for
-from .streams import Streams
+from .streams import Seeds, Streams
 from .watchers import batches_are_watched, is_alone
 
 VALID_BATCH = 4096
@@ -58,13 +62,13 @@ class VAENet(NeuralNet):
 
     def __init__(
         self,
-        *args,
-        log_scale=0.0,
-        autocast=None,
-        n_threads="auto",
-        record_steps=True,
-        use_caching=False,
-        **kwargs,
+        *args: Any,
+        log_scale: float = 0.0,
+        autocast: str | None = None,
+        n_threads: int | str = "auto",
+        record_steps: bool = True,
+        use_caching: bool = False,
+        **kwargs: Any,
     ):
         super().__init__(*args, use_caching=use_caching, **kwargs)
         self._converted = None
@@ -76,13 +80,13 @@ class VAENet(NeuralNet):
         self.deadline_, self.was_late_ = math.inf, False
         self._forget_training()
 
-    def _forget_training(self):
+    def _forget_training(self) -> None:
         """Let go of generators, data and whatever else belongs to one training."""
         self._streams, self._lowest, self.train_split, self.watched_rows_ = None, {}, None, None
         self._recorded = self._settings = self._mode = self.average_ = self._written = None
 
     @property
-    def _default_callbacks(self):
+    def _default_callbacks(self) -> list[tuple[str, Callback]]:
         shown = [("print_log", PrintLog())] if self.verbose else []
         return [
             ("epoch_timer", EpochTimer()),
@@ -91,7 +95,7 @@ class VAENet(NeuralNet):
             *shown,
         ]
 
-    def in_its_threads(self):
+    def in_its_threads(self) -> AbstractContextManager:
         """A context with the number of threads that this net is trained with."""
         n_threads = self.n_threads
         if n_threads == "auto":
@@ -100,42 +104,48 @@ class VAENet(NeuralNet):
             n_threads = 1 if is_small else torch.get_num_threads()
         return threads(n_threads)
 
-    def initialize_module(self):
+    def initialize_module(self) -> "VAENet":
         """In float32, whatever torch's default is."""
         super().initialize_module()
         self.module_.float()
         return self
 
-    def infer(self, x, **fit_params):
+    def infer(self, x: Batch | Tensor, **fit_params: Any) -> VAEOutput:
         """Run the module on rows with fresh deviates."""
         rows = self._batch(x)
         shape, generator = self.shape_of_deviates(len(rows)), self.noise_generator
         eps = torch.randn(shape, generator=generator, device=rows.x.device, dtype=rows.x.dtype)
         return self.run_module(rows, eps, **fit_params)
 
-    def _batch(self, rows):
+    def _batch(self, rows: Batch | Tensor) -> Batch:
         """Rows as a `Batch` on this net's device; anything else is x."""
         return rows if isinstance(rows, Batch) else Batch(to_tensor(rows, device=self.device))
 
-    def shape_of_deviates(self, n):
+    def shape_of_deviates(self, n: int) -> tuple[int, ...]:
         """Of the deviates that n rows take: (n_draws, n, d), or (n, d) where each takes one."""
         n_draws = int(self.criterion_.n_draws)
         return *(() if n_draws == 1 else (n_draws,)), n, self.module__n_components
 
     @property
-    def noise_generator(self):
+    def noise_generator(self) -> torch.Generator | None:
         """What the deviates are drawn from, in training or in validation."""
         streams = self._streams
         return streams and (streams.noise if self._mode else streams.validation)
 
-    def run_module(self, rows, eps, **fit_params):
+    def run_module(self, rows: Batch, eps: Tensor, **fit_params: Any) -> VAEOutput:
         """Run the module, in training in the precision asked for."""
         if self.autocast is None or not self._mode:
             return self.module_(rows, eps, **fit_params)
         with torch.autocast(eps.device.type, getattr(torch, self.autocast)):
             return self.module_(rows, eps, **fit_params)
 
-    def get_loss(self, y_pred, y_true, X=None, training=False):
+    def get_loss(
+        self,
+        y_pred: VAEOutput,
+        y_true: Batch | Tensor,
+        X: Batch | None = None,
+        training: bool = False,
+    ) -> Tensor:
         """Minus the objective in nats per sample, in the data's own units.
 
         `y_true` is x as it should be, and X the rows that it belongs to.
@@ -145,13 +155,13 @@ class VAENet(NeuralNet):
             rows = replace(X, x=rows.x)
         return self.log_scale - rows.mean(self.criterion_(y_pred, rows))
 
-    def _set_training(self, training=True):
+    def _set_training(self, training: bool = True) -> None:
         """Switch modes where they change, not at every step: it walks through all modules."""
         if self._mode is not training:
             super()._set_training(training)
             self._mode = training
 
-    def get_iterator(self, dataset, training=False):
+    def get_iterator(self, dataset: Dataset, training: bool = False) -> Iterable:
         """Batches of `dataset`, shuffled by this training's own generator."""
         iterator = super().get_iterator(dataset, training=training)
         if isinstance(iterator, DataLoader):
@@ -161,7 +171,7 @@ class VAENet(NeuralNet):
                 iterator.generator = self._streams and self._streams.shuffle
         return iterator
 
-    def notify(self, method_name, **kwargs):
+    def notify(self, method_name: str, **kwargs: Any) -> None:
         """Call every callback; skorch's `EarlyStopping` stops as `StopTraining` does.
 
         It raises KeyboardInterrupt, which would hide a true Ctrl-C.
@@ -173,7 +183,14 @@ class VAENet(NeuralNet):
             except KeyboardInterrupt as interrupt:
                 raise StopTraining if isinstance(callback, EarlyStopping) else interrupt from None
 
-    def run_single_epoch(self, iterator, training, prefix, step_fn, **fit_params):
+    def run_single_epoch(
+        self,
+        iterator: Iterable | None,
+        training: bool,
+        prefix: str,
+        step_fn: Callable,
+        **fit_params: Any,
+    ) -> None:
         """One pass over `iterator`; skorch's own, batch by batch, if a callback watches batches."""
         if iterator is None:
             return
@@ -206,7 +223,7 @@ class VAENet(NeuralNet):
         epoch[prefix + "_loss"] = loss
         epoch[prefix + "_loss_best"] = loss < lowest  # what skorch's Checkpoint looks at
 
-    def _cheapest(self, step_fn, iterator):
+    def _cheapest(self, step_fn: Callable, iterator: Iterable) -> Callable:
         """The step as a CUDA graph, or with its gradients written out, or as it is."""
         if self._written:
             return self._written
@@ -217,17 +234,17 @@ class VAENet(NeuralNet):
             return recorded
         return step_for(self, step_fn)
 
-    def validation_step(self, batch, **fit_params):
+    def validation_step(self, batch: tuple, **fit_params: Any) -> dict:
         """As skorch's, or written out where training steps are for all of a training."""
         if self._written:
             return self._written.validate(batch)
         return super().validation_step(batch, **fit_params)
 
-    def _averaged(self, step_fn):
+    def _averaged(self, step_fn: Callable) -> Callable:
         """The step, after which the average of the weights counts it; the first ones are small."""
         average = self.average_
 
-        def step(batch, **fit_params):
+        def step(batch: tuple, **fit_params: Any) -> dict:
             if time.monotonic() > self.deadline_:
                 self.was_late_ = True
                 raise StopTraining
@@ -242,7 +259,7 @@ class VAENet(NeuralNet):
 
         return step
 
-    def _recorded_or(self, step_fn, iterator):
+    def _recorded_or(self, step_fn: Callable, iterator: Iterable) -> Callable:
         """The step as a CUDA graph, or as it is.
 
         The latter where it cannot be recorded, and whenever settings have changed.
@@ -265,7 +282,9 @@ class VAENet(NeuralNet):
                 self.optimizer_.zero_grad(set_to_none=True)
         return self._recorded or step_fn
 
-    def mean_loss(self, iterator, step_fn, training, **fit_params):
+    def mean_loss(
+        self, iterator: Iterable, step_fn: Callable, training: bool, **fit_params: Any
+    ) -> float:
         """Mean loss per sample, fetched from the device once.
 
         Validation noise is the same each time.
@@ -281,18 +300,18 @@ class VAENet(NeuralNet):
         sizes = [size for _, size in losses]
         return sum(map(operator.mul, means, sizes)) / sum(sizes)
 
-    def _same_noise_again(self):
+    def _same_noise_again(self) -> None:
         """With other noise in each validation, luck would decide which weights are best."""
         if self._streams:
             self._streams.validation.manual_seed(self._streams.seed)
 
     @property
-    def keep_best_(self):
+    def keep_best_(self) -> KeepBest:
         """The callback that watches the loss."""
         return dict(self.callbacks_)["keep_best"]
 
     @contextmanager
-    def keeping_the_last(self):
+    def keeping_the_last(self) -> Iterator[None]:
         """Within this context all epochs asked for are trained, and the last weights stay."""
         callbacks = self.callbacks_
         self.callbacks_ = [(name, callback) for name, callback in callbacks if name != "keep_best"]
@@ -301,16 +320,16 @@ class VAENet(NeuralNet):
         finally:
             self.callbacks_ = callbacks
 
-    def weights(self):
+    def weights(self) -> dict[str, Tensor]:
         """A copy of what the module has learned, as a state dict."""
         return {name: value.detach().clone() for name, value in self.module_.state_dict().items()}
 
-    def load_weights(self, weights):
+    def load_weights(self, weights: dict[str, Tensor]) -> None:
         """Take what `weights` gave."""
         self.module_.load_state_dict(weights)
 
     @torch.inference_mode()
-    def sample_losses(self, rows):
+    def sample_losses(self, rows: Batch | Tensor) -> Tensor:
         """Loss of each row, over a fixed set of deviates, times its weight; of shape (n,)."""
         self._set_training(False)
         rows = self._batch(rows)
@@ -320,18 +339,18 @@ class VAENet(NeuralNet):
         losses = [-self.criterion_(self.module_(part, eps), part) for part in parts]
         return rows.weighed(torch.cat(losses))
 
-    def fresh_optimizer(self, share=1.0):
+    def fresh_optimizer(self, share: float = 1.0) -> None:
         """Forget the optimizer's moments, and go on at a share of the learning rate."""
         self._initialize_optimizer()
         for group in self.optimizer_.param_groups:
             group["lr"] *= share
 
     @property
-    def epoch_(self):
+    def epoch_(self) -> int:
         """Epochs of this training so far, and of those that it goes on from."""
         return len(self.history) - self._first_epoch + self.epochs_before_
 
-    def _begin_training(self, data):
+    def _begin_training(self, data: Rows) -> None:
         """Tell the callbacks.
 
         A schedule begins anew, so it must not see the epochs of earlier trainings.
@@ -343,7 +362,7 @@ class VAENet(NeuralNet):
             self.history = history
 
     @contextmanager
-    def holding(self, weights):
+    def holding(self, weights: dict[str, Tensor]) -> Iterator[VAE]:
         """Within this context the module has these weights."""
         own = self.weights()
         self.load_weights(weights)
@@ -352,7 +371,9 @@ class VAENet(NeuralNet):
         finally:
             self.load_weights(own)
 
-    def train_on(self, rows, held_out, epochs, seeds, epochs_before=0):
+    def train_on(
+        self, rows: Batch, held_out: Batch | None, epochs: int, seeds: Seeds, epochs_before: int = 0
+    ) -> "VAENet":
         """Train for `epochs`, or until a callback raises `StopTraining`.
 
         Parameters
@@ -403,7 +424,7 @@ class VAENet(NeuralNet):
 
     # --- after training ---------------------------------------------------------------------------
 
-    def get_dataset(self, X, y=None):
+    def get_dataset(self, X: Any, y: Any = None) -> Dataset:
         """A dataset of X, rows as this net is trained on them, in an array or a tensor."""
         if isinstance(X, Batch):
             return ScoredRows(X)
@@ -419,7 +440,7 @@ class VAENet(NeuralNet):
             )
         return ScoredRows(Batch(x))
 
-    def evaluation_step(self, batch, training=False):
+    def evaluation_step(self, batch: tuple, training: bool = False) -> Tensor:
         """What `predict` and `forward` give for a batch: the posterior means of z, decoded.
 
         It draws nothing. All that the module knows of x is told by ``module_.encode(x)`` and
@@ -435,7 +456,7 @@ class VAENet(NeuralNet):
         finally:
             self._set_training(False)
 
-    def module_in(self, dtype):
+    def module_in(self, dtype: torch.dtype) -> VAE:
         """The module, with its numbers in float32 or float64.
 
         A conversion takes longer than a row, so it is kept while the module stays what it is.
@@ -448,5 +469,5 @@ class VAENet(NeuralNet):
             self._converted = Converted.of(self.module_)
         return self._converted.module
 
-    def __getstate__(self):
+    def __getstate__(self) -> dict:
         return {**super().__getstate__(), "_converted": None}

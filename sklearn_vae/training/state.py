@@ -7,6 +7,7 @@ import io
 import pickle
 import sys
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,7 +17,7 @@ STATE_FORMAT = 2
 NOT_LEARNED = "batches", "dur"  # of an epoch's history: the second would tell equal fits apart
 
 
-def _plain(value):
+def _plain(value: Any) -> Any:
     """Tensors to arrays, all through a nest of dicts and lists."""
     if isinstance(value, torch.Tensor):
         return value.detach().cpu().numpy().copy()
@@ -25,7 +26,7 @@ def _plain(value):
     return [_plain(item) for item in value] if isinstance(value, (list, tuple)) else value
 
 
-def _tensors(value):
+def _tensors(value: Any) -> Any:
     """The inverse of `_plain`; arrays are copied, so they may be read-only."""
     if isinstance(value, np.ndarray):
         return torch.from_numpy(np.array(value))
@@ -115,11 +116,11 @@ def carries_functions() -> bool:
 class _Probe(pickle.Pickler):
     """Pickles an object for nothing, and no model that it may refer to."""
 
-    def __init__(self, model):
+    def __init__(self, model: object):
         super().__init__(io.BytesIO())
         self.model = model
 
-    def persistent_id(self, obj):
+    def persistent_id(self, obj: object) -> int | None:
         return 0 if obj is self.model else None
 
 

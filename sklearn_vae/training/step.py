@@ -22,8 +22,11 @@ v_j = c u_{j-1} - rho eps_j; and r' = sum_j z'_j sigma_j (C(rho) v)_j + w/n (d -
 """
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 import torch
+from skorch import NeuralNet
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
@@ -70,7 +73,9 @@ def bernoulli(likelihood: Bernoulli, logits: Tensor, x: Tensor) -> tuple[float, 
 LOSSES = {Gaussian: gaussian, Bernoulli: bernoulli}
 
 
-def to_numbers(q: Posterior, numbers: Tensor, eps: Tensor, noise: Tensor, z_grad: Tensor, weight):
+def to_numbers(
+    q: Posterior, numbers: Tensor, eps: Tensor, noise: Tensor, z_grad: Tensor, weight: float
+) -> Tensor:
     """The gradient of the encoder's numbers, for ``z = q.mean + noise``."""
     d = eps.shape[1]
     own = q.scale * eps if isinstance(q, Full) else noise
@@ -94,7 +99,7 @@ def to_numbers(q: Posterior, numbers: Tensor, eps: Tensor, noise: Tensor, z_grad
 class WrittenStep:
     """A training step, for the nets that `step_for` knows and rows that are plain."""
 
-    def __init__(self, net):
+    def __init__(self, net: NeuralNet):
         net._set_training(True)
         self.net, self.module = net, net.module_
         for p in self.module.parameters():
@@ -103,7 +108,9 @@ class WrittenStep:
         self.loss_of, self.update = LOSSES[type(self.module.likelihood)], adamw(net.optimizer_)
         self.generator = net.noise_generator
 
-    def loss(self, x: Tensor, y: Tensor, eps: Tensor, kl_weight: float):
+    def loss(
+        self, x: Tensor, y: Tensor, eps: Tensor, kl_weight: float
+    ) -> tuple[float, Tensor, tuple]:
         """The loss, its gradient by what the decoder gives, and what led there."""
         numbers = self.encoder(x)
         q = self.module.posterior(numbers, self.module.n_components)
@@ -118,19 +125,25 @@ class WrittenStep:
         self.encoder.backward(grad, to_input=False)
         return loss
 
-    def __call__(self, batch, **fit_params):
+    def __call__(self, batch: tuple[Batch, Tensor], **fit_params: Any) -> dict:
         """Train on a batch."""
         objective = self.net.criterion_
         result = self._on(batch, self.generator, self.gradients, objective.beta * objective.warmup)
         self.update()
         return result
 
-    def validate(self, batch):
+    def validate(self, batch: tuple[Batch, Tensor]) -> dict:
         """The loss of a batch, with the KL's full weight."""
         generator = self.net._streams.validation
         return self._on(batch, generator, lambda *x: self.loss(*x)[0], self.net.criterion_.beta)
 
-    def _on(self, batch, generator, function, kl_weight):
+    def _on(
+        self,
+        batch: tuple[Batch, Tensor],
+        generator: torch.Generator,
+        function: Callable[..., float],
+        kl_weight: float,
+    ) -> dict:
         """What a function of rows, targets, deviates and the KL's weight gives for a batch."""
         net, x, y = self.net, Batch.of(batch[0]).x, batch[1]
         eps = torch.randn(net.shape_of_deviates(len(x)), generator=generator, dtype=x.dtype)
@@ -148,7 +161,7 @@ def is_perceptron(network: nn.Module) -> bool:
     return linears == {nn.Linear} and others <= ACTIVATIONS.keys()
 
 
-def step_for(net, step_fn):
+def step_for(net: NeuralNet, step_fn: Callable | None) -> Callable | None:
     """A `WrittenStep` where it does what a net's steps do; ``step_fn`` elsewhere."""
     module, optimizer, objective = net.module_, net.optimizer_, net.criterion_
     written = (

@@ -8,7 +8,7 @@ from .callbacks import KeepBest, KLWarmUp
 OWN = EpochTimer, KLWarmUp, KeepBest, PrintLog
 
 
-def batches_are_watched(net):
+def batches_are_watched(net: NeuralNet) -> bool:
     """Whether a net or one of its callbacks looks at single batches."""
     callbacks = [
         c for _, c in net.callbacks_ if getattr(c, "step_every", None) != "epoch"
@@ -20,6 +20,6 @@ def batches_are_watched(net):
     return any(getattr(type(w), hook) not in unwatched for w in watchers for hook in hooks)
 
 
-def is_alone(net, usual):
+def is_alone(net: NeuralNet, usual: type) -> bool:
     """Whether a net is of its usual class and has no callback but those that each net has."""
     return type(net) is usual and all(type(callback) in OWN for _, callback in net.callbacks_)
