@@ -100,11 +100,10 @@ class Geometric(Posterior):
 
     n_variances = n_others = staticmethod(lambda n_components: 1)
 
-    def __init__(self, numbers, n_components):
-        super().__init__(numbers, n_components)
-        level, slope = numbers[..., n_components:].split(1, -1)
-        j = torch.arange(n_components, device=numbers.device)
-        self.log_variance = log_variance_from(level + slope * (j - (n_components - 1) / 2))
+    def read(self, others):
+        level, slope, d = self.log_variance, others, self.mean.shape[-1]
+        j = torch.arange(d, device=others.device)
+        self.log_variance = log_variance_from(level + slope * (j - (d - 1) / 2))
         self.scale = torch.exp(0.5 * self.log_variance)
 
     def color(self, eps):

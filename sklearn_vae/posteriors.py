@@ -68,7 +68,7 @@ class Posterior:
         self.mean, of_variances, others = numbers.split(sizes, -1)
         self.log_variance = log_variance_from(of_variances)
         self.scale = torch.exp(0.5 * self.log_variance)
-        self._read(others)
+        self.read(others)
 
     @staticmethod
     def n_variances(n_components: int) -> int:
@@ -90,8 +90,11 @@ class Posterior:
         """Which of the encoder's numbers are log-variances."""
         return slice(n_components, n_components + cls.n_variances(n_components))
 
-    def _read(self, others: Tensor) -> None:
-        """Take the numbers that follow the log-variances."""
+    def read(self, others: Tensor) -> None:
+        """Take the numbers (n, n_others(d)) that follow the log-variances.
+
+        It is called once, when ``mean``, ``log_variance`` and ``scale`` are set.
+        """
 
     def color(self, eps: Tensor) -> Tensor:
         """L eps, of shape (..., n, d)."""
@@ -247,7 +250,7 @@ class Full(Posterior):
     def n_others(n_components: int) -> int:
         return n_components * (n_components - 1) // 2
 
-    def _read(self, others: Tensor) -> None:
+    def read(self, others: Tensor) -> None:
         d = self.mean.shape[-1]
         rows, columns = torch.tril_indices(d, d, offset=-1, device=others.device)
         lower = others.new_zeros(*others.shape[:-1], d, d)
@@ -340,7 +343,7 @@ class ScaledAR1(Posterior):
         """
         return np.full_like(signs, signs[0])
 
-    def _read(self, others: Tensor) -> None:
+    def read(self, others: Tensor) -> None:
         self.rho = torch.tanh(others)
         self.log_innovation = (
             math.log(2) - others.abs() - softplus(-2 * others.abs())
