@@ -9,7 +9,7 @@ from torch import Tensor
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Rows on their way into the module.
+    """Rows of data, as they are passed to the module.
 
     Its length is the number of rows, and an index takes rows: ``batch[:10]`` is a batch of ten.
 
@@ -17,10 +17,13 @@ class Batch:
     ----------
     x : Tensor of shape (n, n_features)
         Where a value is missing, what stands in its place.
+
     observed : Tensor of shape (n, n_features) or None
         1 where x was observed and 0 where it is missing; None where nothing is missing.
+
     weight : Tensor of shape (n,) or None
         How much each row counts; None where all count 1.
+
     condition : Tensor of shape (n, n_conditions) or None
         What is given and not modelled.
     """

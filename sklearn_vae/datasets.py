@@ -7,18 +7,21 @@ from sklearn.utils import check_random_state
 def make_sine_sum(n_samples=1000, noise=0.0, random_state=None, *, surface=False):
     """Points (x, y) of the plane with target sin(x + y).
 
-    x and y are uniform on [-pi, pi]. With ``surface=True`` the target becomes a third column: a
-    curved surface of two dimensions in three, whose linear spectrum is flat, so that no linear
+    x and y are uniform on [-pi, pi]. With ``surface=True`` the target becomes a third column. The
+    result is a curved surface of two dimensions in three. Its linear spectrum is flat, so no linear
     projection keeps more of it than another.
 
     Parameters
     ----------
     n_samples : int, default=1000
         Number of points.
+
     noise : float, default=0.0
         Standard deviation of the Gaussian noise on the target.
+
     random_state : int, RandomState instance or None, default=None
         Determines the points and the noise.
+
     surface : bool, default=False
         Whether to return the three columns (x, y, sin(x + y)).
 

@@ -4,22 +4,22 @@ For draws z_k of a proposal r,
 
     log p(x) = log E_r[p(x | z) p(z) / r(z)]  ~  log 1/K sum_k p(x | z_k) p(z_k) / r(z_k),
 
-whose expectation is at most log p(x) for any r (Burda et al. 2016). It is exact with a single draw
-if r is the true posterior, and as bad as can be if r is much narrower: then no draw falls where
-most of the integral is. The encoder's q(z | x) may be so, since training only asks it to lie inside
-the true posterior. So r is Laplace's approximation of the posterior (Tierney & Kadane 1986): from
-the encoder's mean Newton steps go to the mode of log p(x | z) + log p(z), and with H minus its
-Hessian there
+whose expectation is at most log p(x) for any r (Burda et al. 2016). The estimate is exact with a
+single draw if r is the true posterior. It is poor if r is much narrower, since no draw then falls
+where most of the integral is. The encoder's q(z | x) may be too narrow, since training only asks it
+to lie inside the true posterior. So r is Laplace's approximation of the posterior (Tierney & Kadane
+1986). Newton steps lead from the encoder's mean to the mode of log p(x | z) + log p(z). With H
+minus the Hessian at the mode,
 
     r(z) = N(mode, H^-1),   the eigenvalues of H at least 1: no x says less of z than the prior.
 
-In a linear model that is the true posterior. The effective sample size of the weights w_k,
+In a linear model r is the true posterior. The effective sample size of the weights w_k,
 
     (sum_k w_k)^2 / sum_k w_k^2  <= K,
 
-tells how far an estimate can be trusted. Where it is below K / 2 the row gets more Newton steps and
-4 K draws each of r, of r with twice its covariance, and of q, all weighed by the density of their
-mixture (Veach & Guibas 1995).
+tells how far an estimate can be trusted. A row where it is below K / 2 gets more Newton steps and
+more draws. There are 4 K draws of each of three proposals: r, r with twice its covariance, and q.
+All are weighted by the density of their mixture (Veach & Guibas 1995).
 """
 
 import math
@@ -192,9 +192,10 @@ def by_importance(module: VAE, rows: Batch, eps: Tensor, summarise: Callable) ->
     rows : Batch
     eps : Tensor of shape (K, 1, d)
         Standard normal deviates, the same for every row.
+
     summarise : callable
-        ``summarise(rows, z, weighted)`` for draws z (K, n, d), which gives a NamedTuple of tensors
-        over rows, `effective_draws` among them.
+        ``summarise(rows, z, weighted)`` for draws z (K, n, d). It gives a NamedTuple of tensors
+        over rows. `effective_draws` is one of them.
     """
     q = module.encode(rows)
     try:

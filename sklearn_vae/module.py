@@ -28,10 +28,13 @@ class VAEOutput(NamedTuple):
     ----------
     q : Posterior
         q(z | x), over (n, d).
+
     z : Tensor of shape (n_draws, n, d), or (n, d) for a single draw
         Draws of q.
+
     p : Distribution
         p(x | z), over entries: (n_draws, n, n_features), or (n, n_features) for a single draw.
+
     prior : Prior
         p(z).
     """
@@ -97,8 +100,10 @@ class VAE(nn.Module):
         Dimensions of x and z.
     posterior : type[Posterior]
         The family of q(z | x).
+
     likelihood : callable
         ``f() -> Likelihood``, built for n_features.
+
     encoder, decoder : callable
         ``f(n_in, n_out) -> nn.Module``.
     prior : callable

@@ -5,10 +5,10 @@ to the numbers of a likelihood. Beside either runs a linear path:
 
     y = A x + c + g * net(x)
 
-`LinearPath` puts it around any network, made by a factory ``f(n_in, n_out) -> nn.Module``. With A
-and c those of probabilistic PCA or factor analysis and g = 0 the autoencoder is that model, so that
-training starts there and not far below (`start_linear`). `MLP` is the network that the estimators
-use by default,
+`LinearPath` puts it around any network, made by a factory ``f(n_in, n_out) -> nn.Module``. With
+g = 0, and with A and c those of probabilistic PCA or factor analysis, the autoencoder is that
+model. So training starts there (`start_linear`). `MLP` is the network that the estimators use by
+default,
 
     net = linear, activation, linear, ..., activation, linear
 
@@ -124,6 +124,7 @@ class MLP(LinearPath):
     ----------
     n_in, n_out : int
         Number of inputs and outputs.
+
     hidden_layer_sizes : sequence of int
         Width of each hidden layer, from the input on; empty for a linear map.
     activation : str

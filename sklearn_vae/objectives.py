@@ -1,9 +1,9 @@
 r"""Objectives: what is to be maximised, one number per sample, in nats.
 
-An objective is called with what came out of the module, (q, z, p, prior), and the rows, and returns
-a tensor of shape (n,): summed over the entries that were observed, summed over components, averaged
-over draws. The mean over rows is taken once, at the very end, by whoever trains. Hence stacking a
-batch on itself changes nothing.
+An objective is called with the module's output, (q, z, p, prior), and the rows. It returns a tensor
+of shape (n,): summed over the entries that were observed, summed over components, averaged over
+draws. The mean over rows is taken once, at the very end, by whoever trains. Hence stacking a batch
+on itself changes nothing.
 
     ELBO(x) = E_q[log p(x | z)] - beta KL(q(z | x) || p(z)) <= log p(x)     for beta = 1
 
@@ -19,9 +19,9 @@ KL_j of the chain rule over components.
     InfoVAE(x) = E_q[log p(x | z)] - (1 - alpha) beta KL(q(z | x) || p(z))
                  - (alpha + lambda - 1) MMD^2(q(z), p(z))
 
-(Zhao et al. 2017) adds the maximum mean discrepancy between the z of the batch and the prior, with
-the inverse multiquadratic kernel k(a, b) = C / (C + ||a - b||^2), C = 2 d, the prior represented by
-one fixed set of deviates.
+(Zhao et al. 2017) adds the maximum mean discrepancy between the z of the batch and the prior. Its
+kernel is the inverse multiquadratic k(a, b) = C / (C + ||a - b||^2) with C = 2 d. One fixed set of
+deviates represents the prior.
 """
 
 import math
@@ -86,8 +86,10 @@ class Objective(Part, nn.Module):
         Draws of z per sample and training step.
     kl_warmup : int
         Epochs over which `warmup` grows from 0 to 1. Early stopping starts to count after them.
+
     warmup : float
         How far that is at this moment; evaluation takes no notice of it.
+
     only_rebuilds : bool
         Whether only the reconstruction counts, as in a plain autoencoder.
     """
@@ -114,8 +116,9 @@ class ELBO(Objective):
     Parameters
     ----------
     beta : float, default=1.0
-        Factor of the KL (beta-VAE). Only 1 trains a bound on log p(x). 0 makes a plain autoencoder,
-        whose code is all but deterministic.
+        Factor of the KL (beta-VAE). Only 1 trains a bound on log p(x). With 0 this is a plain
+        autoencoder, whose code is all but deterministic.
+
     n_draws : int, default=1
         Draws of z per sample and training step.
     kl_warmup : int, default=0

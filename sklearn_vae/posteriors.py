@@ -18,9 +18,9 @@ and, since L is triangular, the exact chain rule over components,
     KL_j = 1/2 (mu_j^2 + (L L^T)_jj - log L_jj^2 - 1),      KL = sum_j KL_j,      KL_j >= 0.
 
 The encoder gives a posterior its numbers: first mu, then whatever shapes L. A log-variance v that
-is positive becomes 5 (1 - exp(-v / 5)), below 5: no x says less of z than nothing, which is v = 0,
-and an encoder that meets a row far outside of what it was trained on may say e^v = 10^13, at as
-many nats. Below 0 it stays as it is, down to -30.
+is positive becomes 5 (1 - exp(-v / 5)), which is below 5. No x tells less of z than nothing, and
+that is v = 0. An encoder that extrapolates far beyond its training data may say e^v = 10^13, at as
+many nats. A negative v stays as it is, down to -30.
 
 In every shape below ``n`` is the number of samples, ``d`` of components; leading dimensions
 (the draws) broadcast.
@@ -314,9 +314,9 @@ class ScaledAR1(Posterior):
     rho = tanh r.
 
     C eps is the recursion u_1 = eps_1, u_j = rho u_{j-1} + sqrt(1 - rho^2) eps_j. Unrolled, u is
-    the sum of rho^k times the innovations shifted by k, and that sum doubles its reach each time
-    it is added to a copy of itself shifted by as much: ceil(log2 d) steps, exact, no loop over d.
-    The rows of C have unit length, so diag(L L^T) = sigma^2.
+    the sum of rho^k times the innovations shifted by k. Adding a copy of the sum, shifted by its
+    number of terms, doubles that number. So ceil(log2 d) steps are exact, with no loop over d. The
+    rows of C have unit length, so diag(L L^T) = sigma^2.
 
     1 - rho^2 is never formed: log(1 - tanh^2 r) = 2 (log 2 - |r| - softplus(-2 |r|)), finite for
     every r. With it log|L| = 1/2 sum_j log sigma_j^2 + (d - 1)/2 log(1 - rho^2).
@@ -381,10 +381,10 @@ class AR1(ScaledAR1):
 
         KL = 1/2 (||mu||^2 + d (s - 1) - d log s - (d - 1) log(1 - rho^2)).
 
-    Two scalars can be enough, since the basis of z is free: in the right one, s R has to match no
-    more than the eigenvalues v_j of the covariance. With t_j those of R, in the same order, the gap
-    in nats is 1/2 sum_j (s t_j / v_j - 1 - log(s t_j / v_j)), least at s = d / sum_j (t_j / v_j);
-    it vanishes for d <= 2.
+    Two scalars can be enough, since the basis of z is free. In the right basis, s R has to match
+    only the eigenvalues v_j of the covariance. With t_j those of R, in the same order, the gap in
+    nats is 1/2 sum_j (s t_j / v_j - 1 - log(s t_j / v_j)). It is least at
+    s = d / sum_j (t_j / v_j), and vanishes for d <= 2.
     """
 
     @staticmethod

@@ -13,14 +13,14 @@ reconstruction term of the bound, with every constant kept.
     Poisson               0, 1, 2, ...   log rate
     NegativeBinomial      0, 1, 2, ...   log mean; a dispersion per feature is learned
 
-The noise sigma^2 of the Gaussian is one fixed number, one learned number ("shared": the noise of
-probabilistic PCA), one learned number per feature ("per_feature": that of factor analysis), each of
-them times a power of the distance of z from the centre if the data ask for it (`noise.py`); that of
-the heteroscedastic Gaussian is any function of z. It decides the balance between reconstruction and
-KL: a squared error alone is sigma^2 = 1/2.
+The noise sigma^2 of the Gaussian has three forms. It is fixed, or one learned number ("shared", as
+in probabilistic PCA), or one learned number per feature ("per_feature", as in factor analysis).
+Each may be multiplied by a power of the distance of z from the centre (`noise.py`). The noise of
+the heteroscedastic Gaussian is any function of z. The noise decides the balance between
+reconstruction and KL: a squared error alone is sigma^2 = 1/2.
 
-A likelihood of one's own derives from `Likelihood`, or from `LocationScale`, the densities around a
-mean. It answers the questions that `Likelihood` lists, and nothing else is asked of it.
+A user's own likelihood derives from `Likelihood`, or from `LocationScale` if it is a density around
+a mean. It answers the questions that `Likelihood` lists, and nothing else is asked of it.
 
 For values strictly between 0 and 1 the Bernoulli expression is a cross-entropy and not a density:
 such a score can be compared with other Bernoulli scores only.

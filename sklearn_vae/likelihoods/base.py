@@ -55,9 +55,11 @@ class Likelihood(Part, nn.Module):
         The values that x may take, for people.
     remedy : str
         What to do with data that take others.
+
     linear_model : str or None
-        The linear model that training starts at, a name in `sklearn_vae.selection.LINEAR_MODELS`;
+        The linear model that training starts at, a name in `sklearn_vae.selection.LINEAR_MODELS`.
         None where training starts at random weights.
+
     noise : Noise or None
         The noise around the mean, where it is additive and no function of the decoder.
     n_features : int

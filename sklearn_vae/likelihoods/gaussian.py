@@ -23,8 +23,8 @@ class Normal(Distribution):
 
         log p(x) = -1/2 ((x - mean)^2 / sigma^2 + log sigma^2 + log 2 pi)
 
-    Where sigma^2 is the same for a whole row, it scales the sum of the squares over the row and not
-    each of them: half the work.
+    Where sigma^2 is the same for a whole row, it scales the sum of the squares over the row. That
+    is half the work of scaling each of them.
 
     Parameters
     ----------
@@ -87,12 +87,13 @@ class LocationScale(RealValued):
     ----------
     noise_variance : {"per_feature", "shared"} or float, default="shared"
         The variance of the noise: one learned number for all (standardised) features, one learned
-        for each, or a fixed one in X's squared units.
+        number for each feature, or a fixed number in X's squared units.
+
     noise_growth : float or "auto", default="auto"
         How the noise grows with the distance of z from the centre: its variance is that above times
-        ``((1 + |z|^2 / d) / 2)^noise_growth``. 0 for the same noise everywhere; "auto" to measure
-        it on the held-out rows when training ends, where the noise is learned and the model not
-        linear, and 0 elsewhere.
+        ``((1 + |z|^2 / d) / 2)^noise_growth``. 0 gives the same noise everywhere. "auto" measures
+        the power on the held-out rows when training ends. It is then 0 if the noise is fixed or
+        the model is linear.
     """
 
     def __init__(self, noise_variance: str | float = "shared", noise_growth: str | float = "auto"):
@@ -133,13 +134,14 @@ class Gaussian(LocationScale):
     Parameters
     ----------
     noise_variance : {"per_feature", "shared"} or float, default="shared"
-        sigma^2: one learned number for all (standardised) features, one learned for each, or a
-        fixed one in X's squared units. Shared noise keeps PCA's reconstruction; noise per feature
-        gives some of it away for a better likelihood.
+        sigma^2: one learned number for all (standardised) features, one learned number for each
+        feature, or a fixed number in X's squared units. Shared noise keeps PCA's reconstruction.
+        Noise per feature gives some of it away for a better likelihood.
+
     noise_growth : float or "auto", default="auto"
-        The noise at z is sigma^2 ``((1 + |z|^2 / d) / 2)^noise_growth``. 0 for the same noise
-        everywhere; "auto" to measure it on the held-out rows when training ends, where the noise is
-        learned and the model not linear, and 0 elsewhere.
+        The noise at z is sigma^2 ``((1 + |z|^2 / d) / 2)^noise_growth``. 0 gives the same noise
+        everywhere. "auto" measures the power on the held-out rows when training ends. It is then 0
+        if the noise is fixed or the model is linear.
     """
 
     def forward(self, numbers: Tensor, z: Tensor | None = None) -> Distribution:
@@ -166,7 +168,8 @@ class Gaussian(LocationScale):
 class HeteroscedasticGaussian(RealValued):
     """N(mean, sigma^2) with sigma^2 predicted from z, feature by feature, and never below 0.001.
 
-    The decoder's numbers: mean (n_features), log(sigma^2 - 0.001) (n_features), the latter bounded.
+    The decoder's numbers: mean (n_features), log(sigma^2 - 0.001) (n_features). The latter is
+    bounded.
     """
 
     linear_model = "factor_analysis"

@@ -2,35 +2,40 @@ r"""The noise around a mean, which a likelihood of real numbers owns.
 
     sigma^2(z) = sigma^2 r^g max(1, r / R)^max(0, 1 - g),  r = (1 + |z|^2 / d) / 2
 
-so sigma^2 is the variance where |z|^2 is d, its mean under the prior. With g = 0 it is the same
-everywhere, as in probabilistic PCA and factor analysis. Data with heavy tails have rows very far
-out, which no model rebuilds as it does the rest: they cost |x - mean|^2 / (2 sigma^2) nats where
-the noise does not grow, and about D/2 log |x - mean|^2 where it does. Beyond R, as far as a model
-has seen, nothing is known of its errors but that they grow with the distance at least in
-proportion, as those of any wrong slope do.
+so sigma^2 is the variance where |z|^2 is d, its mean under the prior. With g = 0 the noise is the
+same everywhere, as in probabilistic PCA and factor analysis. Heavy-tailed data have outliers, which
+no model rebuilds as well as the rest. An outlier costs |x - mean|^2 / (2 sigma^2) nats where the
+noise does not grow, and about D/2 log |x - mean|^2 where it does. Beyond R the model extrapolates.
+All that is known of its errors there is that they grow at least in proportion to the distance, as
+those of any wrong slope do.
 
 Training finds sigma^2 where it is learned. The rest is settled last (`Noise.calibrate`), by rows
 new to the networks.
 
 **Growth.** g is the slope of log squared error on log distance over the held-out rows (Harvey
-1976), as ridge regression finds it with a prior N(0, 1), so that few rows give little. It is
-dropped where those rows lose by it, by more than two standard errors: if components tell nothing,
-the distance of the posterior mean says little about that of the draws. sigma^2 is scaled so that
-the squared errors over the rows trained on remain the same multiple of the noise.
+1976). Ridge regression finds it with a prior N(0, 1), so that few rows give little. g is dropped
+where the held-out rows lose by it, by more than two standard errors. They may: if components tell
+nothing, the distance of the posterior mean says little about that of the draws. Then sigma^2 is
+scaled. The squared errors over the rows trained on remain the same multiple of the noise.
 
-**Margin.** Then sigma^2 is raised by what may be missing from it, since a density that expects too
-little noise loses without bound on rows farther out than it has seen, and one whose variance is r
-times too large only D/2 (log r + 1/r - 1) nats. One thing is what the start's mean squared error
-over the rows trained on exceeds its own over those held out, times the slope of the errors now on
-those at the start (the regression estimator of sampling, Cochran 1977, chapter 7). If too few of
-the rows far out were held out, it shows there; the slope is 1 where the networks rebuild those rows
-no better than the start. With noise per feature it is the median of the features' own. The other
-is a row of a kind yet to come, which the networks rebuild no better than the first start rebuilds
-the others: it counts as one more, sigma^2 <- (n sigma^2 + max(sigma_0^2, sigma^2)) / (n + 1), as
-under a conjugate prior that is worth one row.
+**Margin.** Then sigma^2 is raised by what may be missing from it. Too little noise costs more than
+too much: a density that expects too little loses without bound on outliers beyond those it has
+seen. A variance that is r times too large loses only D/2 (log r + 1/r - 1) nats. Two things may be
+missing.
 
-**Reach.** R is the farthest that a row in training is from the centre or would be if it were drawn
-from the prior.
+The first are outliers that were trained on and too rarely held out. They show at the start, whose
+mean squared error over the rows trained on exceeds that over the held-out rows. This excess is
+multiplied by the slope of the errors now on those at the start (the regression estimator of
+sampling, Cochran 1977, chapter 7), and sigma^2 is raised by the product. The slope is 1 where the
+networks rebuild those rows no better than the start. With noise per feature the product is the
+median over features.
+
+The second is a row of a kind yet to come. The networks rebuild it no better than the first start
+rebuilds the others. It counts as one more row, as under a conjugate prior that is worth one row:
+sigma^2 <- (n sigma^2 + max(sigma_0^2, sigma^2)) / (n + 1).
+
+**Extrapolation.** R is the value of r at the farthest row in training, or at the farthest of as
+many draws from the prior.
 """
 
 import math
@@ -66,15 +71,17 @@ class Noise(nn.Module):
     Parameters
     ----------
     n_features : int
+
     variance : {"shared", "per_feature"} or array-like of shape (n_features,)
         sigma^2: learned, one for all features or one for each; or fixed at these values.
+
     growth : "auto" or float
         g: to be measured when training ends, if sigma^2 is learned; or fixed at this value.
 
     Attributes
     ----------
     is_learned : bool
-        Whether sigma^2 is.
+        Whether sigma^2 is learned.
     growth : float
         g.
     reach : float
@@ -163,8 +170,8 @@ class Noise(nn.Module):
     def grow(self, evidence: NamedTuple) -> None:
         """Let sigma^2(z) grow as held-out rows say, unless they clearly lose by it.
 
-        The weights asked were not trained on those rows: others have smaller errors there than on
-        other rows as far out.
+        The weights used were not trained on the held-out rows. Weights that were have smaller
+        errors there than on new rows at the same distance.
         """
         with evidence.watched():
             growth, before = self.growth_over(evidence.held_out()), evidence.losses()

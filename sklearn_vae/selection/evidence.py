@@ -36,6 +36,7 @@ class Evidence(NamedTuple):
         Whose likelihood is calibrated.
     weights : dict
         Weights that were not trained on the held-out rows.
+
     start : VAE
         Where the training from the first start began.
     x, x_valid : Batch

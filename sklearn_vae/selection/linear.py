@@ -9,24 +9,23 @@ diagonal Psi. Its posterior is exact and linear in x:
 
     z | x ~ N(A (x - b), S),   S = (I + W^T Psi^-1 W)^-1,   A = S W^T Psi^-1.
 
-scikit-learn finds W and Psi of maximum likelihood. p(x) stays what it is when W is rotated to W R,
-and S becomes R^T S R: with S = U diag(v) U^T the rotation R = U Q^T makes it Q diag(v) Q^T, where Q
-is the basis in which the posterior's family comes closest to it (`Posterior.closest_to`). The
-encoder then starts at mu = A (x - b) and the family's numbers, the decoder at W R z + b, the noise
-at Psi.
+scikit-learn finds W and Psi of maximum likelihood. p(x) does not change when W is rotated to W R,
+and S becomes R^T S R. With S = U diag(v) U^T the rotation R = U Q^T makes it Q diag(v) Q^T. Q is
+the basis in which the posterior's family comes closest to it (`Posterior.closest_to`). The encoder
+then starts at mu = A (x - b) and the family's numbers, the decoder at W R z + b, the noise at Psi.
 
-Where the spectrum is flat, as on a curved surface, that model has no signal: W is about 0, and
-training does not leave it, since every small step away from it costs more KL than it gains in
-reconstruction. `sharp_model` is the way round: PCA's directions with a tenth of its noise. Trained
-with that noise held fixed a component costs less than it gains, so the networks bend to the surface
-first; `release_noise` then gives the noise its maximum-likelihood value, the mean squared error
-over rows held out, and training goes on as usual. Which of the two starts wins is decided by the
-bound on those rows.
+Where the spectrum is flat, as on a curved surface, that model has no signal: W is about 0. Training
+does not leave it, since every small step away from it costs more KL than it gains in
+reconstruction. `sharp_model` is a second start: PCA's directions with a tenth of its noise. With
+that noise held fixed a component costs less than it gains, so the networks bend to the surface
+first. `release_noise` then gives the noise its maximum-likelihood value, the mean squared error
+over the held-out rows. Training goes on as usual. The bound on the held-out rows decides which of
+the two starts wins.
 
-With as many components as features, W W^T can be the whole covariance, and the likelihood is the
-same for every Psi = sigma^2 I up to its smallest eigenvalue. A tenth of that eigenvalue is taken:
-less would rebuild the features more closely, 0.99 of their variance as it is, but networks bend no
-more where the noise is small.
+With as many components as features, W W^T can be the whole covariance. The likelihood is then the
+same for every Psi = sigma^2 I up to the smallest eigenvalue. A tenth of that eigenvalue is taken,
+which rebuilds 0.99 of the variance of the features. Less would rebuild them more closely, but
+networks bend no more where the noise is small.
 
 Counts have a linear model as well (`count_model`), of the logarithms of their means m:
 
@@ -37,9 +36,9 @@ Its covariance C of x and that of log m are tied by the moments of the log-norma
     (W W^T + A)_jk = log(1 + (C_jk - delta_jk m_j) / (m_j m_k)),
 
 (Aitchison & Ho 1989), so W follows from the covariance of x, as the principal factors of this
-matrix. The encoder sees y = log(1 + x), whose noise given z has the variance Psi = A + 1 / m, by
-the delta method. In units of the variance of y the noise of n independent rows has eigenvalues up
-to (1 + sqrt(D / n))^2 - 1 (Marchenko & Pastur 1967): no direction below that is taken for signal.
+matrix. The encoder sees y = log(1 + x). By the delta method its noise given z has the variance
+Psi = A + 1 / m. In units of the variance of y the noise of n independent rows has eigenvalues up to
+(1 + sqrt(D / n))^2 - 1 (Marchenko & Pastur 1967). No direction below that is taken for signal.
 What is left on the diagonal, A, is the dispersion of the negative binomial.
 """
 
@@ -77,9 +76,11 @@ class LinearModel(NamedTuple):
         b.
     noise_variance : ndarray of shape (n_features,)
         diag Psi.
+
     offset : ndarray of shape (n_features,) or None
-        What the decoder adds to W z, if it is not b: for counts, which W and `offset` give the
-        logarithm of their mean.
+        What the decoder adds to W z, if it is not b. For counts, W z + `offset` is the logarithm of
+        their mean.
+
     dispersion : ndarray of shape (n_features,) or None
         Of counts: the variance is mean + dispersion mean^2.
     """
@@ -182,7 +183,8 @@ def linear_model(
         In `LINEAR_MODELS`.
     X : ndarray of shape (n_samples, n_features) or Moments
     n_components : int
-        d; the data may not carry as many, in which case the last loadings are 0.
+        d. If the data do not carry as many components, the last loadings are 0.
+
     seed : int
         For the randomised solvers.
     noise_variance : ndarray of shape (n_features,), optional
@@ -367,9 +369,9 @@ def start_at(module: VAE, model: LinearModel) -> None:
 
 
 def do_rows_tell_the_noise(x: Batch, n_features: int) -> bool:
-    """Whether the rows x that a linear model is found from tell its noise as well.
+    """Whether the rows x that a linear model is fitted to tell its noise as well.
 
-    Where there are no more of them than features they do not: the model leaves them next to none.
+    They do not where there are no more rows than features: the model then leaves next to no error.
     """
     return n_features < len(x)
 
@@ -386,8 +388,7 @@ def mean_squares(module: VAE, rows: Batch) -> Tensor:
 def raise_noise_to(module: VAE, judge: VAE, rows: Batch) -> None:
     """Raise a learned noise to the mean squared errors of `judge` over rows where they are larger.
 
-    As `release_noise`, for the start of a stream, where few rows may
-    have been seen.
+    As `release_noise`, for the start of a stream, where few rows may have been seen.
     """
     noise = module.likelihood.noise
     if noise is None or not noise.is_learned:
@@ -402,9 +403,9 @@ def raise_noise_to(module: VAE, judge: VAE, rows: Batch) -> None:
 def release_noise(module: VAE, judge: VAE, rows: Batch) -> None:
     """Give the noise its maximum-likelihood value on rows.
 
-    The posterior variance gets a like share. The errors are those of `judge`, which is the module
-    itself or one that was not trained on the rows. It is one number for all features: with one for
-    each, a few rows would decide on many numbers.
+    The posterior variance is scaled by the same factor. The errors are those of `judge`, which is
+    the module itself or one that was not trained on the rows. The value is one number for all
+    features. With one for each, a few rows would decide on many numbers.
     """
     error = mean_squares(judge, rows)
     give_noise(module, error.mean().clamp(min=SMALLEST_NOISE).expand_as(error))
@@ -412,7 +413,7 @@ def release_noise(module: VAE, judge: VAE, rows: Batch) -> None:
 
 @torch.no_grad()
 def give_noise(module: VAE, variance: Tensor) -> None:
-    """Set a learned noise, and let the posterior variance have a like share."""
+    """Set a learned noise, and scale the posterior variance by the same factor."""
     noise = module.likelihood.noise
     before = noise.variance.mean()
     noise.set(variance)

@@ -7,10 +7,9 @@ N(0, Psi) (`linear.py`). Under missingness at random all that a row tells is
 
 **EM** (Rubin & Thayer 1982; Tipping & Bishop 1999, section 3.3). The E-step finds m and S of each
 row. The M-step regresses each feature j on (z, 1) over the rows that have it, with the second
-moments S + m m^T of z, and psi_j is the mean of what is left; for probabilistic PCA it is pooled
-over all observed entries. The observed-data likelihood never falls. Every two steps are followed by
-one from where they seem to lead (SQUAREM, Varadhan & Roland 2008), where the likelihood is higher
-there.
+moments S + m m^T of z. psi_j is the mean squared residual. For probabilistic PCA it is pooled over
+all observed entries. The observed-data likelihood never falls. Every two steps are extrapolated
+(SQUAREM, Varadhan & Roland 2008), and a third step starts there if the likelihood is higher.
 
 **Filling.** A missing value is filled with its conditional mean w_j^T m + b_j. A complete row's
 posterior mean is linear in x, so that of a filled row is m: an encoder that starts at the linear
@@ -52,9 +51,11 @@ def incomplete_model(
     x : ndarray of shape (n, n_features)
         NaN where a value is missing.
     n_components : int
+
     noise_variance : ndarray of shape (n_features,), optional
         The fixed values of "known_noise".
     weight : ndarray of shape (n,), optional
+
     x_valid : ndarray of shape (n_valid, n_features), optional
         Rows held out: EM ends when their likelihood keeps falling, and goes back to the best.
     tol : float
@@ -178,10 +179,11 @@ class Filling(NamedTuple):
         W; d is 0 where each feature's mean is all there is.
     mean : ndarray of shape (n_features,)
         b.
+
     noise_variance : ndarray of shape (n_features,)
         diag Psi.
     share : ndarray of shape (n_features,)
-        Of the rows, that have a feature.
+        Share of the rows that have a feature.
     """
 
     loadings: np.ndarray

@@ -24,6 +24,7 @@ class Moments(NamedTuple):
         How many rows, or the sum of their weights.
     mean : ndarray of shape (n_features,)
     covariance : ndarray of shape (n_features, n_features)
+
     mean_log : ndarray of shape (n_features,)
         Mean of log(1 + x), 0 for negative x.
     lowest, highest : ndarray of shape (n_features,)

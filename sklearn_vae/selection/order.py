@@ -4,11 +4,11 @@ p(x) is the same whatever the order and the signs of the components of z. They a
 so that the first columns of z tell most of a sample, as those of PCA do, and two fits can be
 compared:
 
-* **Order.** By the nats that a component tells, the mean over rows of its marginal KL
-  1/2 (mu_j^2 + (L L^T)_jj - log (L L^T)_jj - 1), in decreasing order, as far as the posterior's
-  family allows it (`Posterior.order`).
+* **Order.** By the nats that a component tells, in decreasing order. They are the mean over rows of
+  its marginal KL 1/2 (mu_j^2 + (L L^T)_jj - log (L L^T)_jj - 1). The posterior's family may not
+  allow every order (`Posterior.order`).
 * **Sign.** Each component correlates positively with the feature that its covariance is largest
-  with, in the net's units; in a linear model that is the largest of its loadings.
+  with, in the net's units. In a linear model that is the largest of its loadings.
 """
 
 import numpy as np

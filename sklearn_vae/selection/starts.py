@@ -39,9 +39,10 @@ def starting_points(
     Parameters
     ----------
     module : VAE
-        As it was built, to be asked and not to be changed.
+        As it was built. It is read and not changed.
     seed : int
         For randomised solvers.
+
     init : {"auto", "random"}
     only_rebuilds : bool
         Whether the KL does not count, so that PCA's projection is the best linear model.
@@ -49,7 +50,7 @@ def starting_points(
     Returns
     -------
     list of callable
-        The start that every fit takes, and then those that need rows held out to compete. The first
+        The start that every fit takes, and then those that need held-out rows to compete. The first
         takes `Moments` in the place of rows x as well.
     """
     likelihood, d = module.likelihood, module.n_components

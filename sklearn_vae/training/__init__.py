@@ -1,8 +1,8 @@
 """Training: how skorch runs the module, and how a trained net becomes plain data.
 
-The loss is minus the objective's mean over the samples of a batch, plus the logarithm of the
-Jacobian when x was scaled beforehand, so every loss that skorch records or prints is in nats per
-sample in the data's own units.
+The loss is minus the objective's mean over the samples of a batch. If x was scaled beforehand, the
+logarithm of the Jacobian is added. So every loss that skorch records or prints is in nats per
+sample, in the data's own units.
 
 Randomness is explicit. Weights, shuffling and noise each have a `torch.Generator`, seeded by the
 caller and gone after training; the process's own streams are neither read nor moved.

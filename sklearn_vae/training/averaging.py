@@ -1,15 +1,15 @@
 r"""The average of the weights over the steps of a training, and small steps at its beginning.
 
-Steps on a few rows at a constant learning rate end in a cloud around the best weights, which their
-average is nearer to than any of them. With later weights counting more (polynomial-decay averaging,
-Shamir & Zhang 2013, section 4),
+Steps on a few rows at a constant learning rate end in a cloud around the best weights. The average
+of the cloud is nearer to the best weights than any of its points. Later weights count more
+(polynomial-decay averaging, Shamir & Zhang 2013, section 4),
 
     mean_t = (1 - (gamma + 1) / (t + gamma)) mean_(t-1) + (gamma + 1) / (t + gamma) w_t,
 
-the average is over about the last tenth of the steps, for gamma = 8, however many there are.
+so for gamma = 8 the average is over about the last tenth of the steps, however many there are.
 
-While training goes on the module has the last weights, w_t; between epochs, where it is looked at,
-it has their average. `WeightAverage` changes the one for the other.
+During an epoch the module has the last weights, w_t. Between epochs, when it is evaluated, it has
+their average. `WeightAverage` changes the one for the other.
 """
 
 from collections.abc import Callable

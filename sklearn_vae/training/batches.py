@@ -26,8 +26,8 @@ class Rows(Dataset):
     Parameters
     ----------
     rows : Batch
-        Or anything that gives batches for slices and tensors of indices. If reading neighbours
-        together is what it likes, it says so by an attribute `block`, the number of them.
+        Or anything that gives batches for slices and tensors of indices. If it is faster to read
+        neighbours together, it has an attribute `block`, the number of them.
     """
 
     def __init__(self, rows: Batch):

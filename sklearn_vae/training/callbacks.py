@@ -28,9 +28,11 @@ class KeepBest(Callback):
     Parameters
     ----------
     patience : int, float or "auto"
-        Epochs without an improvement of more than `tol` before training stops. "auto" for 20,
-        but at least 40 steps and at most 100; at least five, and a fifth of those so far. What was
-        gained since the start then has to grow by 1 % to count as an improvement.
+        Epochs without an improvement of more than `tol` before training stops. "auto" means 20
+        epochs, but at least 40 steps and at most 100. It also means at least five epochs, and a
+        fifth of those so far. What was gained since the start then has to grow by 1 % to count as
+        an improvement.
+
     tol : float
         Nats per sample.
 
@@ -38,13 +40,17 @@ class KeepBest(Callback):
     ----------
     best_ : float
         The least validation loss, or loss of the rows trained on if none were held out.
+
     misses_ : int
         Epochs since the last improvement.
+
     epochs_, best_epoch_ : int
         How many epochs this training took, and after how many of them the validation loss was
         least.
+
     still_improving_ : bool
         Whether the last improvement was so recent that more epochs promise more.
+
     is_thorough : bool
         Whether "auto" waits for five times the steps, and every improvement of `tol` counts.
     stopped_ : bool

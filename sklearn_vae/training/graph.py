@@ -1,15 +1,15 @@
 """A whole training step as one CUDA graph.
 
-A step of a small network is some hundred kernels of a few microseconds each, and launching them
-from Python takes longer than running them. Recorded once - forward, backward, optimizer - they are
+A step of a small network is some hundred kernels of a few microseconds each. Launching them from
+Python takes longer than running them. Recorded once - forward, backward, optimizer - they are
 launched by a single call. What changes from step to step goes through two buffers at fixed
-addresses, the rows and the deviates, which are filled outside the graph by the same streams of
-random numbers in the same order as without it; so the losses are the same, to rounding.
+addresses: the rows and the deviates. They are filled outside the graph, by the same streams of
+random numbers in the same order as without it. So the losses are the same, to rounding.
 
 All else is frozen into the graph: the learning rate, the weight of the KL, whatever Python decides
-on the way. Hence `may_record` asks for networks, objectives and hooks that are known to decide
-nothing, and an epoch is recorded only if its `settings` are those of the epoch before. That one ran
-as usual, which also set up all that is set up at first use and must not be while recording.
+during the step. Hence `may_record` asks for networks, objectives and hooks that are known to decide
+nothing. An epoch is recorded only if its `settings` are those of the epoch before. That epoch ran
+as usual. It also set up what is set up at first use and must not be set up while recording.
 """
 
 import threading

@@ -46,14 +46,18 @@ class VAENet(NeuralNet):
     ----------
     log_scale : float
         log of the Jacobian of the scaling that x went through, in nats, added to every loss.
+
     autocast : str or None
-        A torch dtype, such as "bfloat16", in which the networks are trained (mixed precision); what
+        A torch dtype, such as "bfloat16", in which the networks are trained (mixed precision). What
         they give, the loss and the weights stay float32, and so does evaluation.
+
     n_threads : int or "auto"
-        Threads of torch in a fit. "auto" is one where a step is so small that a second would rather
-        wait than work, as is usual, and as many as torch has where not.
+        Threads of torch in a fit. "auto" is one where a step is too small to occupy a second
+        thread, as is usual. Elsewhere it is as many as torch has.
+
     record_steps : bool
         Whether a GPU runs training steps as one CUDA graph (`graph.py`) where that is possible.
+
     use_caching : bool
         As for `skorch.NeuralNet`, but False: what a training step gives is no prediction.
     *args, **kwargs
@@ -382,6 +386,7 @@ class VAENet(NeuralNet):
             Rows to train on, on this net's device.
         held_out : Batch or None
             Rows for validation.
+
         epochs : int
             Epochs at most.
         seeds : Seeds
@@ -459,9 +464,9 @@ class VAENet(NeuralNet):
     def module_in(self, dtype: torch.dtype) -> VAE:
         """The module, with its numbers in float32 or float64.
 
-        A conversion takes longer than a row, so it is kept while the module stays what it is.
-        Whether it does is seen by its numbers: a fused optimizer, for one, writes to tensors that
-        do not count it.
+        A conversion takes longer than the evaluation of a row, so it is kept while the module does
+        not change. Its numbers are compared, since torch's version counters miss the writes of a
+        fused optimizer.
         """
         if dtype is torch.float32:
             return self.module_

@@ -15,10 +15,12 @@ with the sum of t' over features that share their noise. **Bernoulli.** y' = (lo
     mu' = z' + w/n mu      l' = 1/2 (z' sigma u + w/n (sigma^2 - 1))
 
 with the sum of l' over components that share their variance, times the slope of
-`log_variance_from`. With u = eps, `Full` adds L_ij eps_j to z_i: L_ij' = z'_i eps_j + w/n L_ij. An
-autoregression has u = C(rho) eps, rho = tanh r, c^2 = 1 - rho^2. Since u_j = rho u_{j-1} + c eps_j,
-drho/dr = c^2 and dc/dr = -rho c, the derivative of u by r is C(rho) v, where v_1 = 0 and
-v_j = c u_{j-1} - rho eps_j; and r' = sum_j z'_j sigma_j (C(rho) v)_j + w/n (d - 1) rho.
+`log_variance_from`. With u = eps, `Full` adds L_ij eps_j to z_i: L_ij' = z'_i eps_j + w/n L_ij.
+
+An autoregression has u = C(rho) eps, rho = tanh r, c^2 = 1 - rho^2, u_j = rho u_{j-1} + c eps_j.
+With drho/dr = c^2 and dc/dr = -rho c the derivative of u by r is C(rho) v, where v_1 = 0 and
+
+    v_j = c u_{j-1} - rho eps_j,      r' = sum_j z'_j sigma_j (C(rho) v)_j + w/n (d - 1) rho.
 """
 
 import math
