@@ -132,6 +132,7 @@ def rows_for_net(X, rows, mean, scale, feature_names, fill=None):
         Indices.
     mean, scale : ndarray of shape (n_features,)
     feature_names : sequence of str
+
     fill : callable, optional
         What fills missing values of rows that are scaled.
 
@@ -186,8 +187,10 @@ class RowsOnDisk:
     ----------
     X : ndarray of shape (n_samples, n_features)
         A memory map, or data that do not fit on the device.
+
     rows : ndarray of shape (n,)
         Indices of the rows that this stands for.
+
     mean, scale : ndarray of shape (n_features,)
     feature_names : sequence of str
     device : torch.device

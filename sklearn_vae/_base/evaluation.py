@@ -1,9 +1,8 @@
 """Evaluation: what a fitted model answers.
 
-It runs in the data's own dtype, over chunks of rows of bounded size, without gradients. In float64
-a row's result depends on that row alone, to rounding; in float32 to float32's rounding. `elbo` and
-`score_samples` use one fixed set of deviates for all rows and all models, so they do not depend on
-chance either.
+It runs in the data's own dtype, over chunks of rows of bounded size, without gradients. A row's
+result depends on that row alone, to the rounding of that dtype. `elbo` and `score_samples` use one
+fixed set of deviates for all rows and all models, so they do not depend on chance either.
 """
 
 import warnings
@@ -72,8 +71,10 @@ class Evaluation(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         ----------
         n_samples : int, default=1
             How many.
+
         random_state : int, RandomState instance or None, default=None
             None for a different result each time.
+
         noise : bool, default=True
             False for the mean of p(x | z) in place of a draw from it.
 
@@ -113,11 +114,12 @@ class Evaluation(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         -------
         mean : ndarray of shape (n_samples, n_components)
             What `transform` gives.
+
         covariance : ndarray of shape (n_samples, n_components, n_components), or dict of ndarray
-            L L^T; or, for "own", the numbers that the family has: "variance" of shape (n_samples,
-            n_components), or (n_samples, 1) where it is the same for all components; "rho"
-            (n_samples, 1) for "ar1" and "scaled_ar1"; "factor" L (n_samples, n_components,
-            n_components) for "full".
+            L L^T. For "own" a dict of the family's own numbers. "variance" is of shape (n_samples,
+            n_components), or (n_samples, 1) where it is the same for all components. "ar1" and
+            "scaled_ar1" have "rho" of shape (n_samples, 1). "full" has "factor", which is L, of
+            shape (n_samples, n_components, n_components).
         """
         if form not in ("dense", "own"):
             raise ValueError(
@@ -150,10 +152,11 @@ class Evaluation(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         -------
         bound : ndarray of shape (n_samples,)
             Nats, in the units of X.
+
         terms : :class:`~sklearn.utils.Bunch`
             In its place if `split`: ``bound``, ``reconstruction`` and ``kl`` of shape (n_samples,),
-            with bound = reconstruction - kl, and ``kl_per_component`` of shape (n_samples,
-            n_components), whose sum is kl (the chain rule over components).
+            with bound = reconstruction - kl. ``kl_per_component`` is of shape (n_samples,
+            n_components), and its sum is kl (the chain rule over components).
         """
 
         def terms(output, rows):
@@ -173,16 +176,17 @@ class Evaluation(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         """Log p(x) of each sample, by importance sampling.
 
         The estimate is log 1/K sum_k p(x | z_k) p(z_k) / r(z_k) over K draws of a proposal r made
-        for the row: Laplace's approximation of its posterior, and the encoder's q(z | x) beside it
-        where that is not enough (:mod:`sklearn_vae.importance`). Its expectation is a lower bound
-        on log p(x) (Burda et al. 2016). In a linear model it is exact.
+        for the row. r is Laplace's approximation of the posterior. Where that is not enough, the
+        encoder's q(z | x) is used as well (:mod:`sklearn_vae.importance`). The expectation of the
+        estimate is a lower bound on log p(x) (Burda et al. 2016). In a linear model it is exact.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
         n_draws : int, default=64
-            Fixed deviates, the same for every row; more of them bring the estimate closer to log
+            Fixed deviates, the same for every row. More of them bring the estimate closer to log
             p(x).
+
         diagnostics : bool, default=False
             Whether to return the effective sample sizes.
 

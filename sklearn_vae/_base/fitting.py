@@ -1,9 +1,9 @@
 """Fitting: from data and parameters to a fitted net.
 
-In order: check the data; find the scale of the features; decide which rows are held out; build the
-net; take it to where it starts; train it on float32 rows (`selection`); put the components in
-order; and only then let the result take the place of what was there before. A fit that fails or is
-interrupted leaves the estimator as it was.
+The steps are, in order: check the data; find the scale of the features; decide which rows are held
+out; build the net; take it to where it starts. The net is then trained on float32 rows
+(`selection`), and its components are put in order. Only then does the result replace what was there
+before. A fit that fails or is interrupted leaves the estimator as it was.
 """
 
 import time

@@ -17,16 +17,18 @@ class Imputation:
     def impute(self, X, *, n_draws=64, multiple=None, random_state=None):
         """X with its missing values filled in.
 
-        A missing value is given its conditional mean E[x_j | x_o] under the model: the mean of
-        E[x_j | z_k] over draws z_k of the components, by their importance weights (Mattei &
-        Frellsen 2019). Observed values stay what they are.
+        A missing value is given its conditional mean E[x_j | x_o] under the model. This is the mean
+        of E[x_j | z_k] over draws z_k of the components, by their importance weights (Mattei &
+        Frellsen 2019). Observed values do not change.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
             NaN where a value is missing.
+
         n_draws : int, default=64
             Fixed deviates, the same for every row.
+
         multiple : int or None, default=None
             How many draws of the missing values to give, for multiple imputation (Rubin 1987). None
             for the conditional mean.

@@ -108,6 +108,7 @@ def build_net(spec, scale, device, seed, filling=None):
     spec : Spec
     scale : ndarray of shape (n_features,)
         What the features were divided by; 0 for those that are left out.
+
     device : torch.device
     seed : int
     filling : Filling, optional

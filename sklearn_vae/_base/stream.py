@@ -1,14 +1,14 @@
 """Where a stream of blocks starts, and when it starts anew.
 
-The first block may be small, or off centre, and has no rows held out. So the noise of its linear
-model is that of errors on rows that the model has not seen: one of the first half of the block, on
-the second.
+The first block may be small or off centre, and no row is held out. So the noise of its linear model
+is raised to errors on rows that are new: those of a model of the first half of the block, on the
+second half.
 
-Of the rows that come `Moments` are kept, and no row. Each time that the rows seen have grown by a
-quarter, the linear model of all rows before the block competes with the net on the block, which is
-new to both; where it does better, training starts anew from there, with the centre and scale of all
-rows. So a stream is not worse off for its first block, and the looks do not cost much: there are 62
-in a million rows. With more than 1,000 features training goes on from the first block.
+`Moments` of the rows are kept, and no row. Each time that the rows seen have grown by a quarter,
+the linear model of all rows before the block competes with the net on the block. The block is new
+to both. Where the linear model does better, training starts anew from there, with the centre and
+scale of all rows. So a poor first block does no lasting harm. The comparisons do not cost much:
+there are 62 in a million rows. With more than 1,000 features training goes on from the first block.
 """
 
 import numpy as np
@@ -44,11 +44,14 @@ def start_of(spec, moments, mean, scale, seeds, X, before=None):
     ----------
     spec : Spec
     moments : Moments
+
     mean, scale : ndarray of shape (n_features,)
         What the features are centred and scaled by.
+
     seeds : list of int
     X : ndarray of shape (n, n_features)
         Rows by whose errors the noise is raised.
+
     before : Moments, optional
         Those of rows without X, by whose linear model the errors are made; `moments` if not given.
 

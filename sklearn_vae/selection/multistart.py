@@ -6,28 +6,30 @@ With rows held out, in order:
    falls. The weights whose loss that is, and which are kept, are averages over the last steps
    (`averaging.py`), so the learning rate needs no decay.
 2. **Second start.** Where the net then explains less than half of the variance of the held-out
-   rows, it may have collapsed. So it is trained from the second start as well, given up where
+   rows, it may have collapsed. So it is trained from the second start as well. This is given up if
    `TRIAL` steps do not halve what the first left unexplained. A promising one is trained on with
-   its noise held, and then at half the learning rate with the noise learned. On the way its loss
-   may stay above the first's for hundreds of steps, so both are given several times the patience.
-   It takes over if it does better on the held-out rows by more than two standard errors of the
-   difference, so that chance does not decide on small tables; or where the loss cannot tell, within
-   two standard errors, and the first both explains less than half the variance that the other does
-   and leaves more than twice as much unexplained.
-3. **Refit.** What was held out is not wasted: the net goes on over all rows, at half the learning
-   rate, for `LONGER` times the epochs that were best. Where no epoch helped, it is the linear model
-   of all rows. A net trained on the rows held out should do no worse on them, nor on all rows, than
-   one that was not; if it does, the one before is kept. It is done for up to `FEW_ROWS` rows. With
-   more of them a tenth hardly changes anything, and the net goes on at a fifth of the rate instead.
+   its noise held, and then at half the learning rate with the noise learned. Meanwhile its loss may
+   stay above the first's for hundreds of steps, so both are given several times the patience. It
+   takes over if it does better on the held-out rows by more than two standard errors of the
+   difference, so that chance does not decide on small tables. It also takes over if the loss cannot
+   tell, within two standard errors, and the first has collapsed. That means two things: the first
+   explains less than half the variance that the other does, and leaves more than twice as much
+   unexplained.
+3. **Refit.** The held-out rows are used as well: the net goes on over all rows. It does so at half
+   the learning rate, for `LONGER` times the epochs that were best. Where no epoch helped, it is the
+   linear model of all rows. A net trained on the held-out rows should do no worse on them, nor on
+   all rows, than one that was not. If it does, the one before is kept. A refit is done for up to
+   `FEW_ROWS` rows. With more rows a tenth hardly changes anything, and the net goes on at a fifth
+   of the rate instead.
 4. **Calibration.** The likelihood settles last what held-out rows tell better than training, such
    as its noise (`Likelihood.calibrate`).
-5. **Check.** If the result is worse than the first start on all rows, trained on and held out, the
-   first start takes the same way without a step of training, and the better of the two is kept: a
-   few held-out rows may say nothing of some that were trained on. Where the loss cannot tell, a
-   collapsed one is dropped by the rule above.
+5. **Check.** The result may be worse than the first start on all rows, trained on and held out,
+   since a few held-out rows may say nothing of some that were trained on. Then the first start goes
+   through steps 3 and 4 without a step of training, and the better of the two is kept. Where the
+   loss cannot tell, a collapsed one is dropped by the rule above.
 
-With no rows held out the first start is trained, and that is all; the rows trained on decide which
-weights are kept. The weights at the start compete in every training.
+With no rows held out the first start is trained, and that is all. The rows trained on then decide
+which weights are kept. The weights at the start compete in every training.
 
 One net goes through all of it: `history` counts its epochs without a break, and `stage_` says where
 it is.
@@ -68,20 +70,28 @@ class Run(NamedTuple):
     start : callable
     origin : VAE
         The module where it started.
+
     weights : dict
         The best, as a state dict.
+
     is_trained : bool
         Whether steps of training led to them.
+
     epochs : list of dict
         Those of the history that belong to the training that ended there.
+
     watch : KeepBest
         What it saw.
-    losses : Tensor of shape (n_judged,)
-        Of the rows held out, or of those trained on if there are none.
+
+    losses : Tensor of shape (n_compared,)
+        Of the held-out rows, or of the rows trained on if there are none.
+
     before : float
         Mean loss of all rows where it started.
+
     explained : float
         Share of their variance that the posterior mean explains.
+
     still_improving : bool
         Whether the epochs allowed ended it, soon after an improvement.
     """
@@ -109,8 +119,10 @@ class Trainer:
         Rows to train on.
     x_valid : Batch or None
         Rows held out.
+
     max_iter : int
         Epochs at most, from each start.
+
     seeds : Seeds
     epochs_before : int
         Epochs of an earlier fit that this one goes on from.
@@ -262,8 +274,9 @@ def best_net(trainer: Trainer, starts: list, settle: bool = True) -> Run:
     ----------
     trainer : Trainer
     starts : list of callable
-        ``start(net, x, x_valid, train)`` takes a net as it was drawn to where its training starts,
-        with ``train(net)`` on the way if need be, which returns whether to go on.
+        ``start(net, x, x_valid, train)`` takes a net as it was drawn to where its training starts.
+        It may call ``train(net)``, which returns whether to go on.
+
     settle : bool
         Whether held-out rows may be trained on in the end.
 
