@@ -146,10 +146,10 @@ class Capacity(Objective):
         self.gamma = gamma
         self.kl_warmup = kl_warmup
 
-    def forward(self, output, x):
+    def forward(self, output, rows):
         capacity = self.capacity * (self.warmup if self.training else 1.0)
         away = (output.q.kl().mean() - capacity).abs()
-        return reconstruction(output, x) - self.gamma * away
+        return reconstruction(output, rows) - self.gamma * away
 
 
 for capacity in (2.0, 4.0):
