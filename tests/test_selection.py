@@ -172,7 +172,7 @@ def test_how_far_the_noise_is_raised(noise, far_out):
         2, likelihood=Gaussian(noise), standardize=False, max_iter=3, random_state=0
     ).fit(X)
     # As it is at this stage of a fit.
-    model.noise_reach_ = model.net_.module_.likelihood.noise.reach = np.inf
+    model.noise_reach_ = model.net_.module_.likelihood.noise.farthest = np.inf
     trained_on = X + far_out * (np.arange(len(X)) == 7)[:, None] * np.cos(np.arange(X.shape[1]))
     over = 0 if noise == "per_feature" else None
     missed = np.sort((squared_errors(model, trained_on) - squared_errors(model, X)).mean(axis=0))
@@ -223,7 +223,7 @@ def test_growth_that_loses_on_held_out_rows_is_dropped(monkeypatch):
         2, max_iter=5, random_state=0, likelihood=Gaussian(noise_growth=0.0)
     ).fit(X_DIABETES)
     assert growing.noise_growth_ == 0
-    growing.net_.module_.likelihood.noise.reach = np.inf
+    growing.net_.module_.likelihood.noise.farthest = np.inf
     np.testing.assert_array_equal(
         growing.score_samples(X_DIABETES), constant.score_samples(X_DIABETES)
     )
@@ -301,7 +301,7 @@ def test_noise_growth_given_is_kept(Estimator):
     )
     for each in model, pickle.loads(pickle.dumps(model)):
         assert each.noise_growth_ == each.net_.module_.likelihood.noise.growth == 0.7
-        assert each.noise_reach_ == each.net_.module_.likelihood.noise.reach == np.inf
+        assert each.noise_reach_ == each.net_.module_.likelihood.noise.farthest == np.inf
 
 
 @pytest.mark.parametrize("heavy", [False, True])

@@ -307,7 +307,7 @@ def tells(category):
     return issubclass(category, UserWarning) and not issubclass(category, ConvergenceWarning)
 
 
-def judged(case):
+def assessed(case):
     """A case with what it amounts to."""
     came_out, finite = not case["error"] and not case["crash"], bool(np.isfinite(case["result"]))
     scored, result = came_out and finite, case["result"]
@@ -418,7 +418,7 @@ def main():
     numbers = range(options.tables) if options.only is None else [options.only]
     jobs = [delayed(cases_of)(number, options.seed, options.max_iter) for number in numbers]
     results = Parallel(n_jobs=options.jobs)(jobs)
-    cases = [judged(case) for of_one_table in results for case in of_one_table]
+    cases = [assessed(case) for of_one_table in results for case in of_one_table]
     words = ["sweep.py"]
     for name in ("tables", "seed", "max_iter", "only"):
         value = getattr(options, name)

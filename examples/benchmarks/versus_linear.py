@@ -63,7 +63,7 @@ ABLATIONS = {
     "no refit": {"patch": ("selection.multistart.FEW_ROWS", 0)},
     "no growth of noise": {"likelihood": Gaussian(noise_growth=0.0)},
     "no margin": {"patch": ("likelihoods.noise.Noise.add_margin", lambda *args: None)},
-    "no reach": {"patch": ("likelihoods.noise.reach", lambda *args: np.inf)},
+    "no reach": {"patch": ("likelihoods.noise.farthest", lambda *args: np.inf)},
 }
 LINEAR_OF = {"vae, noise per feature": "factor analysis"}
 

@@ -63,11 +63,11 @@ def start_of(spec, moments, mean, scale, seeds, X, before=None):
     net = build_net(spec, scale, device, seeds[1])
     start = selection.starting_points(net.module_, seeds[2], spec.init)[0]
     start(net, moments.scaled(mean, scale))
-    judge = net
+    reference = net
     if before is not None:
-        judge = build_net(spec, scale, device, seeds[1])
-        start(judge, before.scaled(mean, scale))
-    selection.raise_noise_to(net.module_, judge.module_, rows(X, mean, scale, device))
+        reference = build_net(spec, scale, device, seeds[1])
+        start(reference, before.scaled(mean, scale))
+    selection.raise_noise_to(net.module_, reference.module_, rows(X, mean, scale, device))
     return net
 
 

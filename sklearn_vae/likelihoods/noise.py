@@ -84,7 +84,7 @@ class Noise(nn.Module):
         Whether sigma^2 is learned.
     growth : float
         g.
-    reach : float
+    farthest : float
         R: infinite until training ends, and where g is fixed.
     """
 
@@ -95,7 +95,7 @@ class Noise(nn.Module):
         self.is_learned = isinstance(variance, str)
         self.measures_growth = growth == "auto" and self.is_learned
         self.growth = 0.0 if growth == "auto" else float(growth)
-        self.reach = math.inf
+        self.farthest = math.inf
         if self.is_learned:
             shape = {"shared": (), "per_feature": (n_features,)}[variance]
             self.log_variance = nn.Parameter(torch.empty(shape))
@@ -131,14 +131,14 @@ class Noise(nn.Module):
     @property
     def is_constant(self) -> bool:
         """Whether sigma^2(z) is sigma^2 everywhere."""
-        return not self.growth and self.reach == math.inf
+        return not self.growth and self.farthest == math.inf
 
     def log_growth(self, z: Tensor) -> Tensor:
         """Log sigma^2(z) - log sigma^2 at z (..., d), of shape (..., 1)."""
         distance = log_distance(z)
         growth = self.growth * distance
-        if self.reach < math.inf and self.growth < 1:
-            growth = growth + (1 - self.growth) * (distance - math.log(self.reach)).clamp(min=0)
+        if self.farthest < math.inf and self.growth < 1:
+            growth = growth + (1 - self.growth) * (distance - math.log(self.farthest)).clamp(min=0)
         return growth
 
     def log_variance_at(self, z: Tensor | None) -> Tensor:
@@ -165,7 +165,9 @@ class Noise(nn.Module):
             self.grow(evidence)
         self.add_margin(evidence)
         if measures_growth:
-            self.reach = reach(torch.cat([evidence.trained().z, evidence.held_out().z]), evidence.n)
+            self.farthest = farthest(
+                torch.cat([evidence.trained().z, evidence.held_out().z]), evidence.n
+            )
 
     def grow(self, evidence: NamedTuple) -> None:
         """Let sigma^2(z) grow as held-out rows say, unless they clearly lose by it.
@@ -229,17 +231,17 @@ class Noise(nn.Module):
         return {
             "noise_variance_": variance,
             "noise_growth_": self.growth,
-            "noise_reach_": self.reach,
+            "noise_reach_": self.farthest,
         }
 
     def get_extra_state(self) -> Tensor:
         # Saved numbers are finite; 0 stands for infinity, since R is at least 1/2.
-        reach = self.reach if self.reach < math.inf else 0.0
-        return torch.tensor([self.growth, reach], dtype=torch.float64)
+        farthest = self.farthest if self.farthest < math.inf else 0.0
+        return torch.tensor([self.growth, farthest], dtype=torch.float64)
 
     def set_extra_state(self, state: Tensor) -> None:
-        self.growth, reach = state.tolist()
-        self.reach = reach or math.inf
+        self.growth, farthest = state.tolist()
+        self.farthest = farthest or math.inf
 
 
 def squares(rebuilt: Rebuilt) -> Tensor:
@@ -273,7 +275,7 @@ def _weights(*parts: Batch) -> Tensor | None:
     )
 
 
-def reach(z: Tensor, n: int) -> float:
+def farthest(z: Tensor, n: int) -> float:
     """R: (1 + |z|^2 / d) / 2 at the farthest of z (n_rows, d), or of n draws from the prior."""
     of_prior = chdtri(z.shape[1], 1 / n) / z.shape[1]  # the quantile 1 - 1 / n of |z|^2 / d
     return float(1 + max(z.square().mean(1).max().item(), of_prior)) / 2

@@ -13,7 +13,7 @@ from ..module import VAE
 from ..training import VAENet
 
 STANDARD_ERRORS = 2
-JUDGED = 10_000  # rows at most, by which starts and noise are compared
+COMPARED = 10_000  # rows at most, by which starts and noise are compared
 
 
 def verdict(gain: Tensor) -> int:

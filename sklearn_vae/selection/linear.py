@@ -18,7 +18,7 @@ Where the spectrum is flat, as on a curved surface, that model has no signal: W 
 does not leave it, since every small step away from it costs more KL than it gains in
 reconstruction. `sharp_model` is a second start: PCA's directions with a tenth of its noise. With
 that noise held fixed a component costs less than it gains, so the networks bend to the surface
-first. `release_noise` then gives the noise its maximum-likelihood value, the mean squared error
+first. `refit_noise` then gives the noise its maximum-likelihood value, the mean squared error
 over the held-out rows. Training goes on as usual. The bound on the held-out rows decides which of
 the two starts wins.
 
@@ -385,29 +385,29 @@ def mean_squares(module: VAE, rows: Batch) -> Tensor:
 
 
 @torch.no_grad()
-def raise_noise_to(module: VAE, judge: VAE, rows: Batch) -> None:
-    """Raise a learned noise to the mean squared errors of `judge` over rows where they are larger.
+def raise_noise_to(module: VAE, reference: VAE, rows: Batch) -> None:
+    """Raise a learned noise to the mean squared errors of `reference`, where they are larger.
 
-    As `release_noise`, for the start of a stream, where few rows may have been seen.
+    As `refit_noise`, for the start of a stream, where few rows may have been seen.
     """
     noise = module.likelihood.noise
     if noise is None or not noise.is_learned:
         return
-    error, before = mean_squares(judge, rows), noise.variance
+    error, before = mean_squares(reference, rows), noise.variance
     raised = torch.maximum(before, error if before.ndim else error.mean())
     noise.set(raised)
     _widen_posterior(module, torch.log(raised / before).mean())
 
 
 @torch.no_grad()
-def release_noise(module: VAE, judge: VAE, rows: Batch) -> None:
+def refit_noise(module: VAE, reference: VAE, rows: Batch) -> None:
     """Give the noise its maximum-likelihood value on rows.
 
-    The posterior variance is scaled by the same factor. The errors are those of `judge`, which is
-    the module itself or one that was not trained on the rows. The value is one number for all
+    The posterior variance is scaled by the same factor. The errors are those of `reference`, which
+    is the module itself or one that was not trained on the rows. The value is one number for all
     features. With one for each, a few rows would decide on many numbers.
     """
-    error = mean_squares(judge, rows)
+    error = mean_squares(reference, rows)
     give_noise(module, error.mean().clamp(min=SMALLEST_NOISE).expand_as(error))
 
 

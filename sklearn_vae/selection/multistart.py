@@ -46,7 +46,7 @@ from torch import Tensor
 from ..batch import Batch
 from ..module import VAE
 from ..training import KeepBest, Seeds, VAENet, thinned
-from .evidence import JUDGED, Evidence, verdict
+from .evidence import COMPARED, Evidence, verdict
 from .linear import do_rows_tell_the_noise, give_noise, mean_squares
 
 FEW_ROWS = 10_000
@@ -140,7 +140,7 @@ class Trainer:
         self.net, self.x, self.x_valid, self.max_iter, self.seeds = net, x, x_valid, max_iter, seeds
         self.epochs_before = epochs_before
         self.drawn = net.weights()
-        self.judged = thinned(x if x_valid is None else x_valid, JUDGED)
+        self.compared = thinned(x if x_valid is None else x_valid, COMPARED)
         self.n = len(x) + (0 if x_valid is None else len(x_valid))
         self.has_many_rows = self.n > FEW_ROWS
 
@@ -162,7 +162,7 @@ class Trainer:
         origin, before, n_before = copy.deepcopy(net.module_), self.loss(), len(net.history)
         self._train(self.max_iter)
         watch = copy.copy(net.keep_best_)
-        losses, explained = self._on_judged()
+        losses, explained = self._on_compared()
         return Run(
             start,
             origin,
@@ -179,7 +179,7 @@ class Trainer:
     def _is_promising(self, first: Run) -> bool:
         """Train for a while; if much more is explained then than by the first run, to the end."""
         self._train(min(self.max_iter, -(-TRIAL // self._steps_per_epoch())))
-        if 1 - _explained(self.net.module_, self.judged) > (1 - first.explained) / 2:
+        if 1 - _explained(self.net.module_, self.compared) > (1 - first.explained) / 2:
             return False
         self.net.keep_best_.is_thorough = True
         self._train(self.max_iter)
@@ -208,7 +208,7 @@ class Trainer:
             return run
         net.fresh_optimizer(DECAY * self._share())
         self._train(left)
-        losses, explained = self._on_judged()
+        losses, explained = self._on_compared()
         return run._replace(
             weights=net.weights(),
             epochs=[*run.epochs, *net.history[n_before:]],
@@ -255,7 +255,7 @@ class Trainer:
         return run._replace(
             weights=self.net.weights(),
             is_trained=False,
-            losses=self.net.sample_losses(self.judged),
+            losses=self.net.sample_losses(self.compared),
         )
 
     def _begin(self, stage: str) -> None:
@@ -263,8 +263,8 @@ class Trainer:
         self.net.load_weights(self.drawn)
         self.net.fresh_optimizer()
 
-    def _on_judged(self) -> tuple[Tensor, float]:
-        return self.net.sample_losses(self.judged), _explained(self.net.module_, self.judged)
+    def _on_compared(self) -> tuple[Tensor, float]:
+        return self.net.sample_losses(self.compared), _explained(self.net.module_, self.compared)
 
 
 def best_net(trainer: Trainer, starts: list, settle: bool = True) -> Run:
@@ -300,10 +300,10 @@ def best_net(trainer: Trainer, starts: list, settle: bool = True) -> Run:
     _finish(trainer, best, first.origin, settle)
     losses = trainer.losses()
     if losses.mean() > first.before:
-        trained, explained = net.weights(), _explained(net.module_, trainer.judged)
+        trained, explained = net.weights(), _explained(net.module_, trainer.compared)
         net.load_weights(first.origin.state_dict())
         _finish(trainer, trainer.untrained(first), first.origin, settle)
-        gain, of_start = trainer.losses() - losses, _explained(net.module_, trainer.judged)
+        gain, of_start = trainer.losses() - losses, _explained(net.module_, trainer.compared)
         if gain.mean() >= 0 or _takes_over(gain, explained, of_start):
             net.load_weights(trained)
     return best
@@ -315,11 +315,11 @@ def _finish(trainer: Trainer, best: Run, first: VAE, refit: bool) -> None:
     if refit and not trainer.has_many_rows and isinstance(trainer.x, Batch):
         loss = trainer.loss()
         trainer.refit(best)
-        is_worse = net.sample_losses(trainer.judged).mean() > best.losses.mean()
+        is_worse = net.sample_losses(trainer.compared).mean() > best.losses.mean()
         if is_worse or trainer.loss() > loss:
             net.load_weights(best.weights)
-    x = thinned(trainer.x, JUDGED)
-    evidence = Evidence(net, best.weights, first, x, trainer.judged, trainer.n)
+    x = thinned(trainer.x, COMPARED)
+    evidence = Evidence(net, best.weights, first, x, trainer.compared, trainer.n)
     net.module_.likelihood.calibrate(evidence)
 
 

@@ -10,14 +10,14 @@ import torch
 from ..batch import Batch
 from ..module import VAE
 from ..training import VAENet, thinned
-from .evidence import JUDGED
+from .evidence import COMPARED
 from .linear import (
     LinearModel,
     Weighted,
     do_rows_tell_the_noise,
     linear_model,
     projection,
-    release_noise,
+    refit_noise,
     sharp_model,
     start_at,
 )
@@ -84,7 +84,7 @@ def starting_points(
         else:
             start_at(net.module_, model_of(name, x, variance, x_valid))
         if not is_told and noise is not None and noise.is_learned:
-            release_noise(net.module_, net.module_, thinned(x_valid, JUDGED))
+            refit_noise(net.module_, net.module_, thinned(x_valid, COMPARED))
 
     def at_the_mean(net: VAENet, x: Batch | Moments, *_: Any) -> None:
         _, bias = net.module_.likelihood.start(model_of("mean", x))
@@ -97,7 +97,7 @@ def starting_points(
         is_promising = train(net)
         net.module_.likelihood.requires_grad_(True)
         if is_promising:
-            release_noise(net.module_, net.module_, thinned(x_valid, JUDGED))
+            refit_noise(net.module_, net.module_, thinned(x_valid, COMPARED))
 
     if init == "random" or name is None:
         return [as_drawn]
