@@ -126,7 +126,7 @@ def laplace(module: VAE, rows: Batch, z: Tensor, steps: int) -> Laplace:
     for _ in range(steps):
         curvature = vmap(jacfwd(gradient_twice, has_aux=True), in_dims=each)
         hessian, gradient = curvature(z, *rows.fields)
-        # Of a row so far out that squares overflow nothing is known.
+        # Nothing is known of an outlier whose squares overflow.
         known = torch.isfinite(hessian).all(-1).all(-1)[:, None, None]
         values, vectors = torch.linalg.eigh(
             torch.where(known, -hessian, torch.eye(z.shape[1]).to(z))

@@ -88,7 +88,7 @@ class Objective(Part, nn.Module):
         Epochs over which `warmup` grows from 0 to 1. Early stopping starts to count after them.
 
     warmup : float
-        How far that is at this moment; evaluation takes no notice of it.
+        How far that is at this moment. Evaluation ignores it.
 
     only_rebuilds : bool
         Whether only the reconstruction counts, as in a plain autoencoder.

@@ -381,7 +381,7 @@ class Evaluation(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
 def _defined(bound):
     """A bound on log p(x); -inf where it is inf - inf.
 
-    That is a row so far out that squares overflow.
+    That is an outlier whose squares overflow.
     """
     bound[np.isnan(bound)] = -np.inf
     return bound

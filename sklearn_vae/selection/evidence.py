@@ -28,7 +28,7 @@ def verdict(gain: Tensor) -> int:
 
 
 class Evidence(NamedTuple):
-    """A trained net, the weights on its way, and the rows that it was and was not trained on.
+    """A trained net, its weights before a refit, and the rows that it was and was not trained on.
 
     Attributes
     ----------

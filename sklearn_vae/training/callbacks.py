@@ -1,4 +1,4 @@
-"""What watches a training: the best weights, when to stop, and the weight of the KL on the way."""
+"""Callbacks of a training: the best weights, early stopping, and the warm-up of the KL."""
 
 import math
 from typing import Any

@@ -137,7 +137,7 @@ def check_picklable(model: object, parameters: Iterable) -> None:
     Raises
     ------
     pickle.PicklingError
-        Naming the parameter and the way out.
+        Naming the parameter and the remedy.
     """
     for name, value in parameters:
         try:

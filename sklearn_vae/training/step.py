@@ -122,8 +122,8 @@ class WrittenStep:
 
     def gradients(self, x: Tensor, y: Tensor, eps: Tensor, kl_weight: float) -> float:
         """Write the gradients of all parameters; return the loss."""
-        loss, grad, way = self.loss(x, y, eps, kl_weight)
-        grad = to_numbers(*way, self.decoder.backward(grad), kl_weight / len(x))
+        loss, grad, kept = self.loss(x, y, eps, kl_weight)
+        grad = to_numbers(*kept, self.decoder.backward(grad), kl_weight / len(x))
         self.encoder.backward(grad, to_input=False)
         return loss
 
