@@ -8,9 +8,7 @@ __all__ = ["RhoVAETransformer", "VAEImputer", "VAETransformer", "__version__"]
 
 def __getattr__(name):
     """Load the estimators, and torch with them, when one is first asked for (PEP 562)."""
-    if name == "VAEImputer":
-        return import_module("._imputer", __name__).VAEImputer
-    if name in ("RhoVAETransformer", "VAETransformer"):
+    if name in ("RhoVAETransformer", "VAEImputer", "VAETransformer"):
         return getattr(import_module("._vae", __name__), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 

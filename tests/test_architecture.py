@@ -15,8 +15,7 @@ ROOMS = sorted(
     {path.relative_to(PACKAGE).with_suffix("").parts[0] for path in PACKAGE.rglob("*.py")}
 )
 STAIRCASE = {
-    "__init__": {"_imputer", "_vae"},
-    "_imputer": {"_base", "_vae"},
+    "__init__": {"_vae"},
     "_vae": {"_base", "likelihoods"},
     "_base": {
         "selection",
@@ -54,7 +53,7 @@ STAIRCASE = {
 }
 ONLY_IN = {
     "skorch": {"training"},
-    "sklearn": {"selection", "_base", "_vae", "_imputer", "displays", "datasets"},
+    "sklearn": {"selection", "_base", "_vae", "displays", "datasets"},
 }
 NEVER_IN = {"torch": {"datasets", "displays"}}
 NEVER_AT_MODULE_LEVEL = {"matplotlib", "onnx", "dask", "pandas", "polars"}

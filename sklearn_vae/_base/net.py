@@ -89,7 +89,7 @@ class Spec:
 
 def made(part, family):
     """A part of its own: of a name in `family` (dict), or a clone of what is given."""
-    return family[part]() if isinstance(part, str) else clone(part)
+    return family[part]() if isinstance(part, str) else clone(part, safe=False)
 
 
 def kept(params):

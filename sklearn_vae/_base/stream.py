@@ -25,7 +25,12 @@ GROWTH = 1.25  # of the rows seen, from one look to the next
 
 def begins(spec, X, weight=None):
     """The moments of a first block X (n, n_features), or None if they are not kept."""
-    if X.shape[1] > selection.MOST_FEATURES or spec.init == "random" or has_missing(X):
+    if (
+        X.shape[1] > selection.MOST_FEATURES
+        or spec.init == "random"
+        or has_missing(X)
+        or (spec.likelihood.linear_model == "correlation_pca")
+    ):
         return None
     return selection.Moments.of(X, weight)
 

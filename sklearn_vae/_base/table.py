@@ -10,7 +10,7 @@ import importlib
 
 import numpy as np
 
-from ..likelihoods import LIKELIHOODS, Bernoulli, Categorical, Mixed
+from ..likelihoods import LIKELIHOODS, Categorical, Mixed
 
 MOST_LEVELS = 255
 REAL, BOOLEAN, CATEGORY = "real", "boolean", "category"
@@ -180,7 +180,7 @@ def likelihood_of(schema, likelihood):
         blocks = _asked_blocks(likelihood, names)
     else:
         blocks = [(likelihood, [j for j, kind in enumerate(kinds) if kind == REAL])]
-        blocks += [(Bernoulli(), [j for j, kind in enumerate(kinds) if kind == BOOLEAN])]
+        blocks += [("bernoulli", [j for j, kind in enumerate(kinds) if kind == BOOLEAN])]
         blocks += [("categorical", [j for j, kind in enumerate(kinds) if kind == CATEGORY])]
     made = []
     for part, columns in blocks:

@@ -66,7 +66,8 @@ class NegativeBinomial(Count):
 
     @torch.no_grad()
     def start(self, model: NamedTuple) -> tuple[Tensor, Tensor]:
-        self.log_dispersion.copy_(unbounded(torch.log(float32(model.dispersion))))
+        if model.dispersion is not None:
+            self.log_dispersion.copy_(unbounded(torch.log(float32(model.dispersion))))
         return super().start(model)
 
     def learned(self) -> dict:

@@ -59,35 +59,17 @@ def starting_points(
         name = "mean"
     variance = None if noise is None else noise.variance.detach().cpu().double().numpy()
 
-    def model_of(
-        name: str,
-        x: Batch | Moments,
-        variance: np.ndarray | None = None,
-        x_valid: Batch | None = None,
-    ) -> LinearModel:
-        if name == "correlation_pca":
-            some = thinned(x, SAMPLED)
-            encoded = replace(some, x=module.likelihood.encode(some.x), observed=None)
-            return linear_model(name, _sample(encoded), d, seed)
-        if isinstance(x, Moments) or x.observed is None:
-            return linear_model(name, _sample(x), d, seed, variance)
-        rows, weight = _with_nan(x)
-        if module.is_linear:
-            return incomplete_model(name, rows, d, variance, weight, tol=EXACT_GAIN)
-        held_out = None if x_valid is None else _with_nan(x_valid)[0]
-        return incomplete_model(name, rows, d, variance, weight, held_out)
-
     def linear(net: VAENet, x: Batch | Moments, x_valid: Batch | None = None, *_: Any) -> None:
         is_told = x_valid is None or do_rows_tell_the_noise(x, likelihood.n_features)
         if name == "known_noise" and only_rebuilds:
             start_at(net.module_, projection(_sample(x), d, variance, seed))
         else:
-            start_at(net.module_, model_of(name, x, variance, x_valid))
+            start_at(net.module_, model_of(module, name, x, seed, variance, x_valid))
         if not is_told and noise is not None and noise.is_learned:
             refit_noise(net.module_, net.module_, thinned(x_valid, COMPARED))
 
     def at_the_mean(net: VAENet, x: Batch | Moments, *_: Any) -> None:
-        _, bias = net.module_.likelihood.start(model_of("mean", x))
+        _, bias = net.module_.likelihood.start(model_of(module, "mean", x, seed))
         with torch.no_grad():
             net.module_.decoder.linear.bias.copy_(bias)
 
@@ -110,6 +92,47 @@ def starting_points(
 
 def as_drawn(net: VAENet, *_: Any) -> None:
     """Start at the random weights that the net has."""
+
+
+def model_of(
+    module: VAE,
+    name: str,
+    x: Batch | Moments,
+    seed: int,
+    variance: np.ndarray | None = None,
+    x_valid: Batch | None = None,
+) -> LinearModel:
+    """The linear model of a name, of rows that may have weights and missing values.
+
+    Parameters
+    ----------
+    module : VAE
+    name : str
+        In `LINEAR_MODELS`.
+    x : Batch or Moments
+    seed : int
+
+    variance : ndarray of shape (n_features,), optional
+        The fixed noise of "known_noise".
+    x_valid : Batch, optional
+        Held-out rows, which tell when to end where values are missing.
+
+    Returns
+    -------
+    LinearModel
+    """
+    d = module.n_components
+    if name == "correlation_pca":
+        some = thinned(x, SAMPLED)
+        encoded = replace(some, x=module.likelihood.encode(some.x), observed=None)
+        return linear_model(name, _sample(encoded), d, seed)
+    if isinstance(x, Moments) or x.observed is None:
+        return linear_model(name, _sample(x), d, seed, variance)
+    rows, weight = _with_nan(x)
+    if module.is_linear:
+        return incomplete_model(name, rows, d, variance, weight, tol=EXACT_GAIN)
+    held_out = None if x_valid is None else _with_nan(x_valid)[0]
+    return incomplete_model(name, rows, d, variance, weight, held_out)
 
 
 def _with_nan(rows: Batch) -> tuple[np.ndarray, np.ndarray | None]:

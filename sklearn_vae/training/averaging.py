@@ -12,10 +12,15 @@ During an epoch the module has the last weights, w_t. Between epochs, when it is
 their average. `WeightAverage` changes the one for the other.
 """
 
+import time
 from collections.abc import Callable
+from typing import Any
 
 import torch
+from skorch import NeuralNet
 from torch import nn
+
+from .callbacks import StopTraining
 
 GAMMA = 8
 WARM_UP = 30  # steps over which the learning rate grows to its value
@@ -72,3 +77,24 @@ def warm_up(step_fn: Callable[[], dict], optimizer: torch.optim.Optimizer, steps
     finally:
         for group, rate in zip(groups, rates, strict=True):
             group["lr"] = rate
+
+
+def averaged(net: NeuralNet, step_fn: Callable) -> Callable:
+    """A step after which the average of a net's weights counts it; the first ones are small.
+
+    It raises `StopTraining` where the net's time is over.
+    """
+    average = net.average_
+
+    def step(batch: tuple, **fit_params: Any) -> dict:
+        if time.monotonic() > net.deadline_:
+            net.was_late_ = True
+            raise StopTraining
+        if average.steps < net._small_steps:
+            result = warm_up(lambda: step_fn(batch, **fit_params), net.optimizer_, average.steps)
+        else:
+            result = step_fn(batch, **fit_params)
+        average.add()
+        return result
+
+    return step

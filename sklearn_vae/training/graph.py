@@ -13,7 +13,7 @@ as usual. It also set up what is set up at first use and must not be set up whil
 """
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 from ..batch import Batch
 from ..objectives import ELBO, IWAE
+from .batches import TensorBatches
 
 DEVICES = ("cuda",)
 STEP = "infer", "run_module", "get_loss", "train_step", "train_step_single", "on_grad_computed"
@@ -133,3 +134,27 @@ class RecordedStep:
         self.replay()
         # The next replay writes to the same address.
         return {"loss": self.loss.clone()}
+
+
+def recorded_or(net: NeuralNet, step_fn: Callable, iterator: Iterable) -> Callable:
+    """The training step of a net as a CUDA graph, or as it is.
+
+    The latter where it cannot be recorded, and whenever settings have changed.
+    """
+    several = isinstance(iterator, TensorBatches) and len(iterator) > 1
+    several = several and net.average_.steps >= net._small_steps
+    if not (net.record_steps and several and may_record(net)):
+        return step_fn
+    net._set_training(True)  # in evaluation the KL has its full weight
+    before, net._settings = net._settings, settings(net)
+    if before != net._settings:
+        # A learning rate or a KL weight that changes would be frozen.
+        net._recorded = None
+        return step_fn
+    if net._recorded is None:
+        try:
+            net._recorded = RecordedStep(net, step_fn, iterator.batch_size)
+        except RuntimeError:
+            net.record_steps = False
+            net.optimizer_.zero_grad(set_to_none=True)
+    return net._recorded or step_fn

@@ -2,7 +2,6 @@
 
 import math
 import operator
-import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import replace
@@ -22,12 +21,12 @@ from torch.utils.data import DataLoader
 from ..batch import Batch
 from ..module import VAE, VAEOutput
 from ..objectives import fixed_deviates
-from .averaging import WARM_UP, WeightAverage, warm_up
-from .batches import Rows, ScoredRows, TensorBatches, as_it_is, thinned
+from .averaging import WARM_UP, WeightAverage, averaged
+from .batches import Rows, ScoredRows, as_it_is, thinned
 from .callbacks import KeepBest, KLWarmUp, StopTraining
 from .converted import Converted
 from .devices import threads
-from .graph import RecordedStep, may_record, settings
+from .graph import may_record, recorded_or
 from .step import step_for
 from .streams import Seeds, Streams
 from .watchers import batches_are_watched, is_alone
@@ -200,7 +199,7 @@ class VAENet(NeuralNet):
             return
         if training:
             self.average_.show(False)
-            step_fn = self._averaged(self._cheapest(step_fn, iterator))
+            step_fn = averaged(self, self._cheapest(step_fn, iterator))
         epoch = self.history[-1]  # looked up once: that takes longer, the more of them there are
         if not self._written and batches_are_watched(self):
             if not training:
@@ -233,7 +232,7 @@ class VAENet(NeuralNet):
             return self._written
         if batches_are_watched(self):
             return step_fn
-        recorded = self._recorded_or(step_fn, iterator)
+        recorded = recorded_or(self, step_fn, iterator)
         if recorded is not step_fn or not getattr(iterator.dataset, "is_plain", False):
             return recorded
         return step_for(self, step_fn)
@@ -243,48 +242,6 @@ class VAENet(NeuralNet):
         if self._written:
             return self._written.validate(batch)
         return super().validation_step(batch, **fit_params)
-
-    def _averaged(self, step_fn: Callable) -> Callable:
-        """The step, after which the average of the weights counts it; the first ones are small."""
-        average = self.average_
-
-        def step(batch: tuple, **fit_params: Any) -> dict:
-            if time.monotonic() > self.deadline_:
-                self.was_late_ = True
-                raise StopTraining
-            if average.steps < self._small_steps:
-                result = warm_up(
-                    lambda: step_fn(batch, **fit_params), self.optimizer_, average.steps
-                )
-            else:
-                result = step_fn(batch, **fit_params)
-            average.add()
-            return result
-
-        return step
-
-    def _recorded_or(self, step_fn: Callable, iterator: Iterable) -> Callable:
-        """The step as a CUDA graph, or as it is.
-
-        The latter where it cannot be recorded, and whenever settings have changed.
-        """
-        several = isinstance(iterator, TensorBatches) and len(iterator) > 1
-        several = several and self.average_.steps >= self._small_steps
-        if not (self.record_steps and several and may_record(self)):
-            return step_fn
-        self._set_training(True)  # in evaluation the KL has its full weight
-        before, self._settings = self._settings, settings(self)
-        if before != self._settings:
-            # A learning rate or a KL weight that changes would be frozen.
-            self._recorded = None
-            return step_fn
-        if self._recorded is None:
-            try:
-                self._recorded = RecordedStep(self, step_fn, iterator.batch_size)
-            except RuntimeError:
-                self.record_steps = False
-                self.optimizer_.zero_grad(set_to_none=True)
-        return self._recorded or step_fn
 
     def mean_loss(
         self, iterator: Iterable, step_fn: Callable, training: bool, **fit_params: Any

@@ -1,9 +1,9 @@
-"""The two estimators: what a user sees of the package."""
+"""The two estimators: their parameters, attributes and examples."""
 
 from sklearn.utils._param_validation import StrOptions
 
-from ._base import BaseVAE
-from .likelihoods import LIKELIHOODS
+from .._base import BaseVAE
+from ..likelihoods import LIKELIHOODS
 
 PARAMETERS = """
     Parameters

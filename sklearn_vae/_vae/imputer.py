@@ -8,8 +8,8 @@ from sklearn.impute import MissingIndicator
 from sklearn.utils._param_validation import HasMethods, Interval
 from sklearn.utils.validation import _check_feature_names_in, check_is_fitted, validate_data
 
-from ._base.data import seed_from
-from ._vae import VAETransformer
+from .._base.data import seed_from
+from .transformers import VAETransformer
 
 MOST_COMPONENTS = 30
 
