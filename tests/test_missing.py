@@ -111,7 +111,7 @@ def test_the_likelihood_never_falls(name):
 
 def test_filling_is_the_conditional_mean():
     x = with_holes(StandardScaler().fit_transform(TABLES["wine"]))
-    fill = Filling.of("factor_analysis", x, 3)
+    fill = Filling.of(Gaussian("per_feature"), x, 3)
     covariance = fill.loadings @ fill.loadings.T + np.diag(fill.noise_variance)
     filled = fill(x)
     for row, full in zip(x, filled, strict=True):

@@ -444,15 +444,19 @@ def test_unknown_arguments_are_refused_without_naming_inner_classes(fitted):
     assert {"fit", "partial_fit", "transform", "inverse_transform", "elbo", "score"} <= methods
     for name in methods:
         argument = {} if name == "sample" else {"X": X_IRIS}
-        with pytest.raises(TypeError, match=rf"^{name}\(\) got an unexpected .*'sample_weight'"):
-            getattr(fitted, name)(**argument, sample_weight=np.ones(150))
+        with pytest.raises(TypeError, match=rf"^{name}\(\) got an unexpected .*'weights'"):
+            getattr(fitted, name)(**argument, weights=np.ones(150))
     with pytest.raises(TypeError, match=r"^fit\(\) missing 1 required positional argument: 'X'"):
         fitted.fit()
     assert pickle.loads(pickle.dumps(fitted.score_samples))(X_IRIS).shape == (150,)
 
 
 def vars_of_mixins(estimator):
-    mixins = [cls for cls in type(estimator).__mro__ if cls.__name__ in ("Fitting", "Evaluation")]
+    mixins = [
+        cls
+        for cls in type(estimator).__mro__
+        if cls.__name__ in ("Fitting", "Evaluation", "Imputation")
+    ]
     return {name for mixin in mixins for name in vars(mixin) if not name.startswith("_")}
 
 

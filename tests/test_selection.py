@@ -373,3 +373,13 @@ def test_other_likelihoods_start_at_the_mean(likelihood):
         assert ((start - 0.5) * (torch.from_numpy(X.mean(0)) - 0.5) >= 0).all()
     else:
         np.testing.assert_allclose(start, X.mean(0), rtol=1e-3)
+
+
+@pytest.mark.parametrize("likelihood", ["poisson", "negative_binomial"])
+def test_counts_of_very_many_columns_start_at_their_means(likelihood):
+    X = np.random.RandomState(0).poisson(np.linspace(0.1, 3, 1010), (60, 1010)).astype(float)
+    model = VAETransformer(
+        2, likelihood=likelihood, hidden_layer_sizes=(), max_iter=1, random_state=0
+    ).fit(X)
+    means = model.sample(200, random_state=0, noise=False).mean(axis=0)
+    assert np.corrcoef(means, X.mean(axis=0))[0, 1] > 0.9

@@ -173,6 +173,7 @@ class BaseVAE(Fitting, Evaluation, Imputation, BaseEstimator):
         tags = super().__sklearn_tags__()
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         tags.input_tags.allow_nan = True
+        tags.input_tags.sparse = True
         return tags
 
     # --- plain data -------------------------------------------------------------------------------

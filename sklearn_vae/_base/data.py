@@ -12,6 +12,8 @@ from ..batch import Batch
 from ..likelihoods import Columns
 
 IN_MEMORY = 2**30  # bytes of a memory map that are loaded rather than read again each epoch
+SMALL = 2**21  # numbers of a sparse table that may as well be dense
+SAMPLED = 2**22  # numbers of rows on disk that are read at once, where some rows do
 CHUNK = 2**21  # numbers held at once, per layer, wherever rows are gone through in chunks
 
 
@@ -180,6 +182,32 @@ def rows_on_device(X, rows, mean, scale, feature_names, device, fill=None, weigh
     return Batch(*(None if field is None else moved(field) for field in (x, observed, weight)))
 
 
+class SparseRows:
+    """A sparse matrix whose rows are dense arrays when they are asked for.
+
+    Parameters
+    ----------
+    X : sparse matrix or array of shape (n_samples, n_features)
+        In CSR format.
+    """
+
+    def __init__(self, X):
+        self.X, self.shape, self.dtype = X, X.shape, X.dtype
+        self.size = X.shape[0] * X.shape[1]
+        self.most_at_once = max(1000, SAMPLED // X.shape[1])
+
+    def __len__(self):
+        return self.shape[0]
+
+    def __getitem__(self, rows):
+        return self.X[rows].toarray()
+
+
+def rows_of_sparse(X):
+    """A sparse matrix as a dense array if it is small, else as `SparseRows`."""
+    return X.toarray() if X.shape[0] * X.shape[1] <= SMALL else SparseRows(X)
+
+
 class RowsOnDisk:
     """Rows of an array not to be held in memory, scaled and sent to the device when asked for.
 
@@ -206,6 +234,7 @@ class RowsOnDisk:
         self.X, self.rows = X, np.sort(rows)
         self.how = mean, scale, feature_names, device, fill, weight
         self.is_plain = fill is None and weight is None
+        self.most_at_once = max(1000, SAMPLED // X.shape[1])
 
     def __len__(self):
         return len(self.rows)
@@ -220,6 +249,8 @@ def is_too_large(X, device):
 
     Where it is more than fits on the GPU, or X is a large memory map.
     """
+    if isinstance(X, SparseRows):
+        return True
     size = 4 * X.size
     if device.type == "cuda" and size > 0.8 * torch.cuda.mem_get_info(device)[0]:
         return True

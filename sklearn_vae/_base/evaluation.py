@@ -10,6 +10,7 @@ from numbers import Integral
 
 import numpy as np
 import torch
+from scipy.sparse import issparse
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils import Bunch, check_array
 from sklearn.utils._set_output import _get_output_config
@@ -265,7 +266,10 @@ class Evaluation(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
             dtype=dtype,
             ensure_min_samples=ensure_min_samples,
             ensure_all_finite="allow-nan",
+            accept_sparse="csr",
         )
+        if issparse(X):
+            X = data.rows_of_sparse(X)
         check_support(X, name, likelihood, self._feature_names())
         return X
 
@@ -318,9 +322,10 @@ class Evaluation(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
     def _log_scale_of(self, X):
         """The logarithm of the Jacobian of the scaling of each row, of what was observed in it."""
         if not data.has_missing(X):
-            return np.log(self.scale_[self.scale_ > 0]).sum()
+            return float(np.log(self.scale_[self.scale_ > 0]).sum())
         log_scale = np.log(np.where(self.scale_ > 0, self.scale_, 1))
-        return np.concatenate([~np.isnan(X[rows]) @ log_scale for rows in data.chunks(X)])
+        each = [~np.isnan(X[rows]) @ log_scale for rows in data.chunks(X)]
+        return np.concatenate(each).astype(data.float_dtype(X))
 
     def _in_units_of_X(self, function, Z):
         """`_evaluate` for a function that gives rows as the net takes them."""

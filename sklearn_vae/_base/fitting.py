@@ -27,6 +27,7 @@ from ..selection import (
 )
 from ..training import (
     Seeds,
+    every_kth,
     load_history,
     load_net_state,
     net_state,
@@ -249,8 +250,9 @@ class Fitting:
         """What fills missing values, as a dict, or None if there are none."""
         if not has_missing(X):
             return None
-        some = scaled(thinned(X, SAMPLED_INCOMPLETE), self.mean_, self.scale_, np.float64)
-        weight = None if weight is None else thinned(weight, SAMPLED_INCOMPLETE)
+        rows = every_kth(X, SAMPLED_INCOMPLETE)
+        some = scaled(X[rows], self.mean_, self.scale_, np.float64)
+        weight = None if weight is None else weight[rows]
         how = spec.likelihood.restricted(self.scale_ > 0), some, spec.n_components, weight
         return Filling.of(*how)._asdict()
 
@@ -419,8 +421,9 @@ class Fitting:
             q = module.encode(rows)
             return {"kl": module.prior.kl_per_component(q), "mean": q.mean}
 
-        kl, mean = self._of_samples(of, thinned(X, DIAGNOSED)).values()
-        weight = None if weight is None else thinned(weight, DIAGNOSED)
+        rows = every_kth(X, DIAGNOSED)
+        kl, mean = self._of_samples(of, X[rows]).values()
+        weight = None if weight is None else weight[rows]
         self.kl_per_component_ = np.average(kl, axis=0, weights=weight)
         spread = np.average((mean - np.average(mean, axis=0, weights=weight)) ** 2, axis=0)
         order = np.argsort(-self.kl_per_component_, kind="stable")

@@ -22,6 +22,7 @@ from ..training import VALID_BATCH, SeededInit, TensorBatches, VAENet
 from .table import likelihood_of
 
 BATCH_SIZE = 128
+VALID_NUMBERS = 2**22  # at once in validation
 
 
 @dataclass(frozen=True)
@@ -132,7 +133,7 @@ def build_net(spec, scale, device, seed, filling=None):
         "iterator_train": TensorBatches,
         "iterator_train__shuffle": True,
         "iterator_valid": TensorBatches,
-        "iterator_valid__batch_size": VALID_BATCH,
+        "iterator_valid__batch_size": max(1, min(VALID_BATCH, VALID_NUMBERS // len(scale))),
         "callbacks__keep_best__patience": spec.n_iter_no_change,
         "callbacks__keep_best__tol": spec.tol,
         "train_split": None,

@@ -29,7 +29,9 @@ class Count(Likelihood):
         return torch.log1p(x)
 
     def start(self, model: NamedTuple) -> tuple[Tensor, Tensor]:
-        log_mean = unbounded(float32(model.offset))
+        # Of a model of nothing but means there is no offset: its mean is that of the counts.
+        offset = np.log(model.mean.clip(1e-3)) if model.offset is None else model.offset
+        log_mean = unbounded(float32(offset))
         # Where the logarithm is bounded its slope is a little below 1.
         slope = 1 - torch.tanh(log_mean / LOG_LIMIT).square()
         return float32(model.loadings) / slope[:, None], log_mean

@@ -126,7 +126,7 @@ def model_of(
         some = thinned(x, SAMPLED)
         encoded = replace(some, x=module.likelihood.encode(some.x), observed=None)
         return linear_model(name, _sample(encoded), d, seed)
-    if isinstance(x, Moments) or x.observed is None:
+    if isinstance(x, Moments) or x[:1].observed is None:
         return linear_model(name, _sample(x), d, seed, variance)
     rows, weight = _with_nan(x)
     if module.is_linear:

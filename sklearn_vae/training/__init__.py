@@ -24,7 +24,7 @@ caller and gone after training; the process's own streams are neither read nor m
   and back; `check_picklable` says which parameter cannot be pickled.
 """
 
-from .batches import Rows, TensorBatches, thinned
+from .batches import Rows, TensorBatches, every_kth, thinned
 from .callbacks import KeepBest, KLWarmUp, StopTraining
 from .devices import SeededInit, available_devices, one_thread_after_fork, resolve_device
 from .net import VALID_BATCH, VAENet
@@ -44,6 +44,7 @@ __all__ = [
     "available_devices",
     "carries_functions",
     "check_picklable",
+    "every_kth",
     "load_history",
     "load_net_state",
     "net_state",

@@ -10,9 +10,15 @@ from torch.utils.data import DataLoader, Dataset
 from ..batch import Batch
 
 
-def thinned(rows: Batch, n: int) -> Batch:
+def every_kth(rows: Any, n: int) -> slice:
+    """The slice that takes about n of the rows at most, and no more than are read at once."""
+    n = min(n, getattr(rows, "most_at_once", n))
+    return slice(None, None, -(-len(rows) // n))
+
+
+def thinned(rows: Any, n: int) -> Any:
     """Every k-th row, about n of them at most."""
-    return rows[:: -(-len(rows) // n)]
+    return rows[every_kth(rows, n)]
 
 
 def as_it_is(batch: tuple[Batch, Tensor]) -> tuple[Batch, Tensor]:

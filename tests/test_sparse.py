@@ -1,0 +1,59 @@
+"""Sparse tables: the same model as of the dense one, and never a dense table."""
+
+import tracemalloc
+
+import numpy as np
+import pytest
+from scipy import sparse
+from sklearn.datasets import load_digits
+
+from sklearn_vae import VAETransformer
+from sklearn_vae._base import data
+
+X = load_digits().data[:300]
+FORMATS = [sparse.csr_matrix, sparse.csc_matrix, sparse.csr_array, sparse.coo_array]
+
+
+def quick(Estimator, **params):
+    defaults = {"hidden_layer_sizes": (8,), "max_iter": 3, "random_state": 0}
+    return Estimator(2, **{**defaults, **params})
+
+
+@pytest.mark.parametrize("make", FORMATS)
+@pytest.mark.parametrize("likelihood", ["gaussian", "poisson"])
+def test_it_is_the_model_of_the_dense_table(Estimator, make, likelihood):
+    model = quick(Estimator, likelihood=likelihood)
+    dense = model.fit(X).transform(X)
+    np.testing.assert_array_equal(model.fit(make(X)).transform(make(X)), dense)
+    for method in ("elbo", "score_samples", "impute"):
+        function = getattr(model, method)
+        np.testing.assert_array_equal(function(make(X)), function(X))
+
+
+@pytest.mark.parametrize("likelihood", ["gaussian", "poisson"])
+def test_batch_by_batch(Estimator, likelihood, monkeypatch):
+    """A table that is too large to be dense gives nearly the same model."""
+    params = {"likelihood": likelihood, "max_iter": 20, "early_stopping": True}
+    dense = quick(Estimator, **params).fit(X)
+    monkeypatch.setattr(data, "SMALL", 0)
+    model = quick(Estimator, **params).fit(sparse.csr_array(X))
+    np.testing.assert_allclose(model.transform(sparse.csr_array(X)), model.transform(X))
+    assert model.score(X) == pytest.approx(dense.score(X), abs=3)
+    model.partial_fit(sparse.csr_array(X))
+
+
+def test_memory():
+    rows = sparse.random_array((20_000, 2000), density=0.01, format="csr", rng=0)
+    rows.data[:] = np.ceil(3 * rows.data)
+    model = VAETransformer(2, hidden_layer_sizes=(8,), likelihood="poisson", max_iter=1)
+    tracemalloc.start()
+    model.fit(rows)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 8 * 20_000 * 2000 / 2
+
+
+def test_negative_counts_are_refused(Estimator):
+    rows = sparse.csr_array(-X)
+    with pytest.raises(ValueError, match="poisson"):
+        quick(Estimator, likelihood="poisson").fit(rows)
