@@ -1,6 +1,7 @@
 """Batches of rows, taken together and not one by one."""
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import torch
 from skorch.dataset import Dataset as ScoredDataset
