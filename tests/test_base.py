@@ -286,14 +286,6 @@ def test_float32_overflow_without_standardization(Estimator):
         quick(Estimator, standardize=False).fit([[1.0, 2.0], [2.0, 1e300], [1.0, 3.0]])
 
 
-def test_sparse_is_refused_with_the_way_out(Estimator, fitted):
-    from scipy.sparse import csr_array
-
-    for call in (quick(Estimator).fit, fitted.transform, fitted.inverse_transform):
-        with pytest.raises(TypeError, match="toarray"):
-            call(csr_array(X_IRIS))
-
-
 @pytest.mark.parametrize("bad", [-1.0, 1.5])
 def test_bernoulli_takes_only_the_unit_interval(Estimator, bad):
     import pandas as pd

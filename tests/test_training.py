@@ -344,7 +344,7 @@ def test_held_out_rows_are_trained_on_from_the_best_weights(Estimator):
 def test_a_time_limit_keeps_the_best_weights_so_far(Estimator, early_stopping, monkeypatch):
     """By a clock that counts steps."""
     ticks = itertools.count()
-    monkeypatch.setattr("sklearn_vae.training.net.time.monotonic", lambda: next(ticks))
+    monkeypatch.setattr("sklearn_vae.training.averaging.time.monotonic", lambda: next(ticks))
     params = {"early_stopping": early_stopping, "max_iter": 500, "batch_size": 30}
     with pytest.warns(ConvergenceWarning, match="max_time=50 ended it"):
         model = Estimator(2, max_time=50, random_state=0, **params).fit(X)
