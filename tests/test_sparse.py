@@ -57,3 +57,9 @@ def test_negative_counts_are_refused(Estimator):
     rows = sparse.csr_array(-X)
     with pytest.raises(ValueError, match="poisson"):
         quick(Estimator, likelihood="poisson").fit(rows)
+
+
+def test_components_are_never_sparse(Estimator):
+    model = quick(Estimator).fit(X)
+    with pytest.raises(TypeError, match="toarray"):
+        model.inverse_transform(sparse.csr_array(np.eye(2)))
