@@ -340,6 +340,16 @@ def test_held_out_rows_are_trained_on_from_the_best_weights(Estimator):
     assert stages.count("refit") == -(-3 * best[0] // 4)
 
 
+@pytest.mark.parametrize("callbacks", [[], [Callback()]])
+def test_a_refit_is_validated_for_those_who_watch_it(Estimator, callbacks):
+    """It changes nothing but the history."""
+    model = quick(Estimator, max_iter=20, net_params={"callbacks": callbacks}).fit(X)
+    assert model.net_.stage_ == "refit"
+    assert ("valid_loss" in model.net_.history[-1]) is bool(callbacks)
+    alone = quick(Estimator, max_iter=20).fit(X)
+    np.testing.assert_allclose(model.transform(X), alone.transform(X), rtol=1e-4, atol=1e-5)
+
+
 @pytest.mark.parametrize("early_stopping", [True, False])
 def test_a_time_limit_keeps_the_best_weights_so_far(Estimator, early_stopping, monkeypatch):
     """By a clock that counts steps."""

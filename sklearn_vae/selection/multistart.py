@@ -45,7 +45,7 @@ from torch import Tensor
 
 from ..batch import Batch
 from ..module import VAE
-from ..training import KeepBest, Seeds, VAENet, thinned
+from ..training import KeepBest, Seeds, VAENet, is_alone, thinned
 from .evidence import COMPARED, Evidence, verdict
 from .linear import do_rows_tell_the_noise, give_noise, mean_squares
 
@@ -237,8 +237,10 @@ class Trainer:
         net.stage_ = "refit"
         net.fresh_optimizer(SHARE * self._share())
         epochs = math.ceil(LONGER * run.watch.best_epoch_)
+        # Only who watches or reads along could want the loss of rows that are now trained on.
+        held_out = None if is_alone(net, VAENet) and not net.verbose else self.x_valid
         with net.keeping_the_last():
-            net.train_on(x_all, self.x_valid, epochs, self.seeds, self.epochs_before)
+            net.train_on(x_all, held_out, epochs, self.seeds, self.epochs_before)
 
     def loss(self) -> float:
         """The net's mean over all rows; NaN if none is held out."""

@@ -30,6 +30,7 @@ from .devices import SeededInit, available_devices, one_thread_after_fork, resol
 from .net import VALID_BATCH, VAENet
 from .state import carries_functions, check_picklable, load_history, load_net_state, net_state
 from .streams import Seeds
+from .watchers import is_alone
 
 __all__ = [
     "VALID_BATCH",
@@ -45,6 +46,7 @@ __all__ = [
     "carries_functions",
     "check_picklable",
     "every_kth",
+    "is_alone",
     "load_history",
     "load_net_state",
     "net_state",
