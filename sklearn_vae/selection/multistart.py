@@ -7,10 +7,10 @@ With rows held out, in order:
    (`averaging.py`), so the learning rate needs no decay.
 2. **Second start.** Where the net then explains less than half of the variance of the held-out
    rows, it may have collapsed. So it is trained from the second start as well. This is given up if
-   `TRIAL` steps do not halve what the first left unexplained. A promising one is trained on with
-   its noise held, and then at half the learning rate with the noise learned. Meanwhile its loss may
-   stay above the first's for hundreds of steps, so both are given several times the patience. It
-   takes over if it does better on the held-out rows by more than two standard errors of the
+   100 steps do not halve what the first left unexplained, or 25 do not take a twentieth of it away
+   (`TRIAL`). A promising one is trained on with its noise held, and then at half the learning rate
+   with the noise learned. Meanwhile its loss may stay above the first's for hundreds of steps, so
+   both are given several times the patience. It takes over if it does better on the held-out rows by more than two standard errors of the
    difference, so that chance does not decide on small tables. It also takes over if the loss cannot
    tell, within two standard errors, and the first has collapsed. That means two things: the first
    explains less than half the variance that the other does, and leaves more than twice as much
@@ -53,7 +53,9 @@ FEW_ROWS = 10_000
 # Rows trained on and rows held out at most, by which the result is compared with the start.
 CHECKED = 2_000
 WELL_EXPLAINED = 0.5  # share of the held-out variance with which no second start is asked for
-TRIAL = 100  # steps after which a second start has to have halved what the first left unexplained
+# Steps of a second start's trial, and the share of what the first start left unexplained that it
+# has to explain after them.
+TRIAL = (25, 0.05), (75, 0.5)
 # The standard deviation of the noise, in the net's units, from which on steps have their full size,
 # and the least share of it.
 FULL_STEPS, SMALLEST_STEPS = 0.5, 0.1
@@ -178,9 +180,11 @@ class Trainer:
 
     def _is_promising(self, first: Run) -> bool:
         """Train for a while; if much more is explained then than by the first run, to the end."""
-        self._train(min(self.max_iter, -(-TRIAL // self._steps_per_epoch())))
-        if 1 - _explained(self.net.module_, self.compared) > (1 - first.explained) / 2:
-            return False
+        for steps, share in TRIAL:
+            self._train(min(self.max_iter, -(-steps // self._steps_per_epoch())))
+            unexplained = 1 - _explained(self.net.module_, self.compared)
+            if unexplained > (1 - share) * (1 - first.explained):
+                return False
         self.net.keep_best_.is_thorough = True
         self._train(self.max_iter)
         return True
