@@ -114,7 +114,7 @@ def synthesizers():
         def of(cls):
             def make(train, seed):
                 np.random.seed(seed)  # noqa: NPY002, as SDV draws from it
-                model = cls(Metadata.detect_from_dataframe(train))
+                model = cls(Metadata.detect_from_dataframes({"table": train}))
                 model.fit(train)
                 return model.sample(len(train))
 

@@ -10,11 +10,11 @@ With rows held out, in order:
    100 steps do not halve what the first left unexplained, or 25 do not take a twentieth of it away
    (`TRIAL`). A promising one is trained on with its noise held, and then at half the learning rate
    with the noise learned. Meanwhile its loss may stay above the first's for hundreds of steps, so
-   both are given several times the patience. It takes over if it does better on the held-out rows by more than two standard errors of the
-   difference, so that chance does not decide on small tables. It also takes over if the loss cannot
-   tell, within two standard errors, and the first has collapsed. That means two things: the first
-   explains less than half the variance that the other does, and leaves more than twice as much
-   unexplained.
+   both are given several times the patience. It takes over if it does better on the held-out rows
+   by more than two standard errors of the difference, so that chance does not decide on small
+   tables. It also takes over if the loss cannot tell, within two standard errors, and the first has
+   collapsed. That means two things: the first explains less than half the variance that the other
+   does, and leaves more than twice as much unexplained.
 3. **Refit.** The held-out rows are used as well: the net goes on over all rows. It does so at half
    the learning rate, for `LONGER` times the epochs that were best. Where no epoch helped, it is the
    linear model of all rows. A net trained on the held-out rows should do no worse on them, nor on
