@@ -56,25 +56,17 @@ class MissingInformation(nn.Module):
     W and Psi are those of the linear start, and training learns a matrix T: T (S_o - S) T^T.
     """
 
-    def __init__(self, n_features: int, n_components: int):
+    def __init__(self, owner: Tensor, n_components: int):
         super().__init__()
-        # What each feature tells of z, w_j w_j^T / psi_j; 0 where no linear model is known.
-        self.register_buffer("told", torch.zeros(n_features, n_components, n_components))
+        # Psi^-1/2 W, and which feature each of its rows is of; 0 where no linear model is known.
+        self.register_buffer("loadings", torch.zeros(len(owner), n_components))
+        self.register_buffer("owner", owner)
         self.turn = nn.Parameter(torch.eye(n_components))
 
     @torch.no_grad()
-    def start_linear(self, loadings: Tensor, owner: Tensor) -> None:
-        """Make this the gain of a linear model.
-
-        Parameters
-        ----------
-        loadings : Tensor of shape (n_inputs, d)
-            Psi^-1/2 W.
-        owner : Tensor of shape (n_inputs,)
-            Which feature each row of them is of.
-        """
-        outer = loadings[:, :, None] * loadings[:, None, :]
-        self.told.zero_().index_add_(0, owner.to(self.told.device), outer.to(self.told))
+    def start_linear(self, loadings: Tensor) -> None:
+        """Make this the gain of a linear model with Psi^-1/2 W of shape (n_inputs, d)."""
+        self.loadings.copy_(loadings)
         self.turn.copy_(torch.eye(len(self.turn)))
 
     @torch.no_grad()
@@ -84,10 +76,12 @@ class MissingInformation(nn.Module):
 
     def forward(self, observed: Tensor) -> Tensor:
         """The gain (n, d, d) for what was observed (n, n_features), in float64."""
-        d, turn, told = len(self.turn), self.turn.double(), self.told.double()
-        unit = torch.eye(d).to(told)
-        precision = (observed.double() @ told.flatten(1)).reshape(-1, d, d) + unit
-        inverse = torch.linalg.inv(torch.cat([precision, told.sum(0, keepdim=True) + unit]))
+        d, turn, loadings = len(self.turn), self.turn.double(), self.loadings.double()
+        # In float64 from here on: rounded, their sum could be less than nothing.
+        outer, unit = loadings[:, :, None] * loadings[:, None, :], torch.eye(d).to(loadings)
+        is_there = observed.double()[:, self.owner]
+        precision = (is_there @ outer.flatten(1)).reshape(-1, d, d) + unit
+        inverse = torch.linalg.inv(torch.cat([precision, outer.sum(0, keepdim=True) + unit]))
         return turn @ (inverse[:-1] - inverse[-1:]) @ turn.T
 
 
@@ -133,7 +127,8 @@ class VAE(nn.Module):
         self.posterior = posterior
         self.likelihood = likelihood()
         self.prior = prior(n_components)
-        self.missing = MissingInformation(n_features, n_components) if sees_missing else None
+        owner = torch.from_numpy(self.likelihood.owner)
+        self.missing = MissingInformation(owner, n_components) if sees_missing else None
         n_inputs = self.likelihood.n_inputs + (n_features if sees_missing else 0)
         self.encoder = encoder(n_inputs, posterior.n_numbers(n_components))
         self.decoder = decoder(n_components, self.likelihood.n_numbers)

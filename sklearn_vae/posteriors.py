@@ -301,7 +301,8 @@ class Widened(Full):
 
     def __init__(self, q: Posterior, by: Tensor):
         # In float64, since rounding in float32 could make the sum singular.
-        factor = torch.linalg.cholesky(q.covariance().double() + by)
+        factor, failed = torch.linalg.cholesky_ex(q.covariance().double() + by)
+        factor = factor.masked_fill((failed > 0)[:, None, None], torch.nan)
         self.mean, self.factor = q.mean, factor.to(q.mean.dtype)
         self.scale = self.factor.diagonal(dim1=-2, dim2=-1)
         self.log_variance = 2 * self.scale.log()

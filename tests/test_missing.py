@@ -323,3 +323,17 @@ def test_imputation_is_as_good_as_the_linear_one(table):
         np.square(filled - X)[np.isnan(holes)].mean() for filled in (model.impute(holes), ridge)
     ]
     assert errors[0] < 1.02 * errors[1]
+
+
+@pytest.mark.parametrize("noise", ["shared", "per_feature"])
+def test_columns_that_follow_from_others(Estimator, noise):
+    """No noise is left for EM to find, and no covariance may be less than nothing."""
+    rng = np.random.RandomState(0)
+    a = rng.standard_normal((150, 3))
+    X = np.hstack([a, a @ rng.standard_normal((3, 4)), np.full((150, 1), 5.0)])
+    holes = with_holes(X, 0.2)
+    model = Estimator(5, likelihood=Gaussian(noise), random_state=0).fit(holes)
+    assert np.isfinite(model.score_samples(holes)).all()
+    missing = np.isnan(holes)
+    errors = np.square(model.impute(holes) - X)[missing].mean() / np.square(X[missing]).mean()
+    assert errors < 0.1

@@ -115,8 +115,8 @@ def synthesizers():
             def make(train, seed):
                 np.random.seed(seed)  # noqa: NPY002, as SDV draws from it
                 model = cls(Metadata.detect_from_dataframes({"table": train}))
-                model.fit(train)
-                return model.sample(len(train))
+                model.fit({"table": train})
+                return model.sample(len(train))["table"]
 
             return make
 

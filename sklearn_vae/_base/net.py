@@ -56,7 +56,11 @@ class Spec:
         With the schema of a table whose columns are of several kinds, if it is one.
         """
         own = {field.name: params[field.name] for field in fields(cls)}
-        posterior, likelihood = own["covariance_type"], made(own["likelihood"], LIKELIHOODS)
+        posterior, likelihood = own["covariance_type"], own["likelihood"]
+        if schema is not None and likelihood == "gaussian":
+            # Columns of several kinds have no noise in common.
+            likelihood = LIKELIHOODS["gaussian"]("per_feature")
+        likelihood = made(likelihood, LIKELIHOODS)
         if schema is not None:
             likelihood = likelihood_of(schema, likelihood)
         return cls(

@@ -26,7 +26,8 @@ PARAMETERS = """
     likelihood : {likelihoods}, Likelihood or list, default="gaussian"
         What p(x | z) is: a name, or an object of :mod:`sklearn_vae.likelihoods` where parameters of
         its own are wanted, such as ``Gaussian(noise_variance="per_feature")``. "gaussian" has one
-        learned noise variance for all (standardised) features. "continuous_bernoulli" is the
+        learned noise variance for all (standardised) features, or one for each where the columns of
+        a DataFrame are of several kinds. "continuous_bernoulli" is the
         density for values in [0, 1]; "bernoulli" takes them as well, but for those strictly between
         it is a cross-entropy and no density. "poisson" and "negative_binomial" take counts, which
         the encoder sees as log(1 + x). A list of pairs ``(likelihood, columns)`` gives columns,

@@ -361,8 +361,7 @@ def start_at(module: VAE, model: LinearModel) -> None:
     A = basis @ np.diag(1 / values) @ basis.T @ (W / psi[:, None]).T
     weight = np.vstack([A, np.zeros((len(numbers), len(b)))])
     if module.sees_missing:
-        owner = torch.from_numpy(module.likelihood.owner)
-        module.missing.start_linear(_float32(W / np.sqrt(psi)[:, None]), owner)
+        module.missing.start_linear(_float32(W / np.sqrt(psi)[:, None]))
     module.encoder.start_linear(_float32(weight), _float32(np.append(-A @ b, numbers)))
     offset = b if offset is None else offset
     module.decoder.start_linear(*module.likelihood.start(model._replace(loadings=W, offset=offset)))

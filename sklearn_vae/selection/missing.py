@@ -16,6 +16,7 @@ posterior mean is linear in x, so that of a filled row is m: an encoder that sta
 model of complete rows is exact for incomplete ones.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -30,6 +31,7 @@ FEWEST = 5  # rows held out
 PATIENCE = 10  # cycles in which their likelihood may fall
 MOST_CYCLES = 500  # of three EM steps
 LEAST_GAIN, EXACT_GAIN = 3e-5, 1e-8  # nats per row and cycle, at which EM ends
+LEAST_NOISE = 1e-6  # of a feature's variance
 PRIOR = 1e-6  # precision of the loadings, for features that hardly any row has
 
 
@@ -71,13 +73,15 @@ def incomplete_model(
     model = _first_guess(x, observed, n_components)
     if name == "known_noise":
         model = model._replace(noise_variance=noise_variance)
+    least = np.maximum(LEAST_NOISE * np.nanvar(x, axis=0), SMALLEST_NOISE)
+    least = least if name != "probabilistic_pca" else np.full_like(least, least.mean())
     x, o, before = np.where(observed, x, 0.0), observed.astype(np.float64), -np.inf
     best, held_out, misses = model, -np.inf, 0
     for _ in range(MOST_CYCLES):
-        second, _ = _em_step(model, x, o, name, weight)
-        third, log_likelihood = _em_step(second, x, o, name, weight)
-        far = _extrapolated(model, second, third)
-        stable, of_far = _em_step(far, x, o, name, weight)
+        second, _ = _em_step(model, x, o, name, weight, least)
+        third, log_likelihood = _em_step(second, x, o, name, weight, least)
+        far = _extrapolated((model, second, third), least)
+        stable, of_far = _em_step(far, x, o, name, weight, least)
         model = stable if of_far > log_likelihood else third
         now = log_likelihood if x_valid is None else mean_log_likelihood(model, x_valid)
         misses = 0 if now > held_out else misses + 1
@@ -89,13 +93,14 @@ def incomplete_model(
     return best
 
 
-def _extrapolated(*models: LinearModel) -> LinearModel:
+def _extrapolated(models: Sequence[LinearModel], least: np.ndarray) -> LinearModel:
     """Where three models in a row, each an EM step from the one before, seem to lead (SQUAREM)."""
     one, two, three = (np.hstack([W, b[:, None], np.log(psi)[:, None]]) for W, b, psi, *_ in models)
     r, v = two - one, three - 2 * two + one
     size = max(np.sqrt((r**2).sum() / max((v**2).sum(), 1e-300)), 1.0)
     W, b, log_psi = np.split(one + 2 * size * r + size**2 * v, [-2, -1], axis=1)
-    return LinearModel(W, b[:, 0], np.exp(log_psi[:, 0].clip(np.log(SMALLEST_NOISE), 50)))
+    psi = np.exp(log_psi[:, 0].clip(max=50))
+    return LinearModel(W, b[:, 0], np.maximum(psi, least))
 
 
 def _first_guess(x: np.ndarray, observed: np.ndarray, n_components: int) -> LinearModel:
@@ -147,7 +152,12 @@ def mean_log_likelihood(model: LinearModel, x: np.ndarray) -> float:
 
 
 def _em_step(
-    model: LinearModel, x: np.ndarray, o: np.ndarray, name: str, weight: np.ndarray | None = None
+    model: LinearModel,
+    x: np.ndarray,
+    o: np.ndarray,
+    name: str,
+    weight: np.ndarray | None = None,
+    least: float | np.ndarray = SMALLEST_NOISE,
 ) -> tuple[LinearModel, float]:
     """The model after a step of EM, and the mean log-likelihood of the rows before it, in nats."""
     (n, D), d = x.shape, model.loadings.shape[1]
@@ -166,7 +176,7 @@ def _em_step(
         count = np.maximum(o.sum(axis=0), 1)
         shared = name == "probabilistic_pca"
         psi = np.full(D, rest.sum() / count.sum()) if shared else rest / count
-        psi = np.maximum(psi, SMALLEST_NOISE)
+        psi = np.maximum(psi, least)
     return LinearModel(W[:, :d], W[:, d], psi), log_likelihood
 
 

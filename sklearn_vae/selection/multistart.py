@@ -321,8 +321,9 @@ def _finish(trainer: Trainer, best: Run, first: VAE, refit: bool) -> None:
     if refit and not trainer.has_many_rows and isinstance(trainer.x, Batch):
         loss = trainer.loss()
         trainer.refit(best)
-        is_worse = net.sample_losses(trainer.compared).mean() > best.losses.mean()
-        if is_worse or trainer.loss() > loss:
+        # What is not a number is not better either.
+        is_better = net.sample_losses(trainer.compared).mean() <= best.losses.mean()
+        if not (is_better and trainer.loss() <= loss):
             net.load_weights(best.weights)
     x = thinned(trainer.x, COMPARED)
     evidence = Evidence(net, best.weights, first, x, trainer.compared, trainer.n)
