@@ -34,15 +34,22 @@ from sklearn_vae import VAETransformer
 TABLES = "wine", "breast_cancer", "digits", "mnist", "shuttle"
 
 
-class Bottleneck(MLPRegressor):
+class Bottleneck:
     """An autoencoder of scikit-learn's perceptron."""
 
     def __init__(self, d, seed):
-        super().__init__((128, d, 128), activation="tanh", random_state=seed)
+        self.model = MLPRegressor(
+            hidden_layer_sizes=(128, d, 128), activation="tanh", random_state=seed
+        )
 
     def fit(self, X):
         """Train it to give back X."""
-        return super().fit(X, X)
+        self.model.fit(X, X)
+        return self
+
+    def predict(self, X):
+        """What the perceptron gives back."""
+        return self.model.predict(X)
 
 
 class Umap:
@@ -60,7 +67,7 @@ class Umap:
 
     def predict(self, X):
         """What a row's embedding is taken back to."""
-        if len(X) > 500 or X.shape[1] > 100:
+        if len(X) > 500 or X.shape[1] > 40:
             return None
         return self.model.inverse_transform(self.model.transform(X))
 
