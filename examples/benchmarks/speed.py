@@ -45,6 +45,7 @@ from torch.nn.functional import celu
 
 from sklearn_vae import RhoVAETransformer, VAETransformer
 from sklearn_vae._base.net import Spec, build_net
+from sklearn_vae.batch import Batch
 from sklearn_vae.objectives import reconstruction
 from sklearn_vae.training import Seeds
 
@@ -76,7 +77,7 @@ def time_lean(net, x, epochs):
     """Train by the package's own path."""
     start = time.perf_counter()
     with net.keeping_the_last():
-        net.train_on(x, None, epochs, SEEDS)
+        net.train_on(Batch(x), None, epochs, SEEDS)
     return time.perf_counter() - start, [epoch["train_loss"] for epoch in net.history]
 
 
