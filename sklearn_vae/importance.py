@@ -163,7 +163,9 @@ def conditional_means(module: VAE, rows: Batch, eps: Tensor) -> Tensor:
     """
 
     def mean(rows: Batch, z: Tensor, weighted: Weighted) -> Means:
-        return Means(weighted.effective_draws, _mean_under(weighted.log_weights, module, z))
+        weights = torch.softmax(weighted.log_weights, 0)
+        of_rows = torch.einsum("kn,knj->nj", weights, module.decode(z).mean)
+        return Means(weighted.effective_draws, of_rows)
 
     return by_importance(module, rows, eps, mean).mean
 
@@ -186,13 +188,10 @@ def conditional_draws(module: VAE, rows: Batch, eps: Tensor, n: int) -> Tensor:
 def by_importance(module: VAE, rows: Batch, eps: Tensor, summarise: Callable) -> NamedTuple:
     """What weighted draws tell of each row.
 
+    Other parameters are as for `log_likelihood`.
+
     Parameters
     ----------
-    module : VAE
-    rows : Batch
-    eps : Tensor of shape (K, 1, d)
-        Standard normal deviates, the same for every row.
-
     summarise : callable
         ``summarise(rows, z, weighted)`` for draws z (K, n, d). It gives a NamedTuple of tensors
         over rows. `effective_draws` is one of them.
@@ -231,9 +230,3 @@ def _estimate(log_weights: Tensor) -> Weighted:
     total = torch.logsumexp(log_weights, 0)
     effective = torch.exp(2 * total - torch.logsumexp(2 * log_weights, 0))
     return Weighted(total - math.log(len(log_weights)), effective, log_weights)
-
-
-def _mean_under(log_weights: Tensor, module: VAE, z: Tensor) -> Tensor:
-    """The weighted mean of E[x | z_k] over draws z (K, n, d), of shape (n, n_features)."""
-    weights = torch.softmax(log_weights, 0)
-    return torch.einsum("kn,knj->nj", weights, module.decode(z).mean)

@@ -6,7 +6,7 @@ Two kinds of rows do not: copies of training rows, and near relatives of them.
 * **Copies** become one row that counts as many times (`merged`). In a table of categories or counts
   equal rows are no copies but the same answer given twice. There no column is nearly as varied as
   the rows.
-* **Relatives** (repeated measurements of one subject) need `groups`. `is_related` looks for them
+* **Relatives** (repeated measurements of one subject) need `groups`. `jump` looks for them
   all the same. Let r_k be the distance from a held-out row to its k-th nearest training row. Where
   n independent rows have a density of dimension m, m log r_k has the mean psi(k) + const, so the
   slope of log r_k over psi(k) is 1 / m at every k. Where each row has g relatives the distances
@@ -24,7 +24,6 @@ from ..training import thinned
 from .data import chunks
 
 ENOUGH_TO_JUDGE, FEWEST_TO_JUDGE = 30, 5  # rows held out by early_stopping="auto"
-FEWEST_DISTINCT = 4 * FEWEST_TO_JUDGE  # rows, without which "auto" holds none out
 AS_VARIED = 0.9  # distinct values of a column per distinct row, from which on equal rows are copies
 EXAMINED = 5000  # distinct rows, at most, in which values are counted
 NEIGHBOURS = 2 ** np.arange(6)

@@ -14,7 +14,6 @@ from ..likelihoods import LIKELIHOODS, Categorical, Mixed
 
 MOST_LEVELS = 255
 REAL, BOOLEAN, CATEGORY = "real", "boolean", "category"
-NUMBERS = "integer", "floating", "mixed-integer-float", "decimal", "empty"
 
 
 def container_of(X):
@@ -55,7 +54,7 @@ def schema_of(X, categorical_features, likelihood):
         is_chosen |= _asked_to_be_categories(likelihood, list(columns))
     kinds, levels, dtypes = [], [], []
     for (name, column), as_category in zip(columns.items(), is_chosen, strict=True):
-        kind = CATEGORY if as_category else _kind(name, column, container)
+        kind = CATEGORY if as_category else _kind(name, column)
         if kind != REAL and categorical_features is None:
             raise ValueError(
                 f"Column {name!r} of X holds no numbers, and categorical_features=None says that "
@@ -110,9 +109,10 @@ def _position(one, names, parameter):
     raise ValueError(f"{parameter} names the column {one!r}, but X has the columns {names}.")
 
 
-def _kind(name, column, container):
+def _kind(name, column):
+    """Whether a column holds numbers, booleans or categories."""
     dtype = str(getattr(column, "dtype", object)).lower()
-    if dtype.startswith(("bool",)):
+    if dtype.startswith("bool"):
         return BOOLEAN
     if dtype.startswith(("cat", "str", "string", "enum", "utf8", "large_string")):
         return CATEGORY
