@@ -159,12 +159,13 @@ def log_likelihood(module: VAE, rows: Batch, eps: Tensor) -> Estimate:
 def conditional_means(module: VAE, rows: Batch, eps: Tensor) -> Tensor:
     """E[x | x_o], of shape (n, n_features): the self-normalised mean of E[x | z_k] over the draws.
 
-    Parameters are as for `log_likelihood` (Mattei & Frellsen 2019).
+    The most likely category, where x is one. Parameters are as for `log_likelihood` (Mattei &
+    Frellsen 2019).
     """
 
     def mean(rows: Batch, z: Tensor, weighted: Weighted) -> Means:
         weights = torch.softmax(weighted.log_weights, 0)
-        of_rows = torch.einsum("kn,knj->nj", weights, module.decode(z).mean)
+        of_rows = module.likelihood.mean_over(module.decode(z), weights)
         return Means(weighted.effective_draws, of_rows)
 
     return by_importance(module, rows, eps, mean).mean

@@ -163,6 +163,27 @@ def test_missing_values_of_every_kind(Estimator):
     assert loaded.sample(3, random_state=0).equals(model.sample(3, random_state=0))
 
 
+def test_an_imputed_category_is_the_most_likely_one():
+    """Of the mean of the probabilities over draws: not a mean of codes, which have no order."""
+    logits = torch.tensor([[[[9.0, 0.0, 8.9]]], [[[0.0, 0.0, 9.0]]]])  # two draws of one row
+    categorical = Categorical((3,)).build(np.ones(1))
+    p = categorical(logits.flatten(-2))
+    weights = torch.tensor([[0.5], [0.5]])
+    assert categorical.mean_over(p, weights).item() == 2  # the codes alone, 0 and 2, would give 1
+    mixed = Mixed([(Gaussian(1.0), (1,)), (categorical, (0,))]).build(np.ones(2))
+    numbers = torch.cat([torch.tensor([[[1.0]], [[3.0]]]), logits.flatten(-2)], -1)
+    torch.testing.assert_close(mixed.mean_over(mixed(numbers), weights), torch.tensor([[2.0, 2.0]]))
+
+
+def test_imputed_categories_are_right_where_the_table_tells_them(Estimator):
+    frame = people(600)[["height", "colour"]]
+    frame["shade"] = frame["colour"].astype(object)
+    holes = frame.copy()
+    holes.loc[::5, "shade"] = None
+    model = Estimator(2, max_iter=40, random_state=0).fit(holes)
+    assert (model.impute(holes)["shade"] == frame["shade"])[::5].mean() > 0.9
+
+
 def test_numbers_alone_are_what_they_were(Estimator):
     frame = people()[["height", "age"]]
     of_frame, of_array = quick(Estimator).fit(frame), quick(Estimator).fit(frame.to_numpy())

@@ -165,6 +165,10 @@ class Likelihood(Part, nn.Module):
         """
         return p.sample().cpu().numpy()
 
+    def mean_over(self, p: Distribution, weights: Tensor) -> Tensor:
+        """The mean of x, (n, n_features), under p(x | z_k) of weights (K, n) that add up to 1."""
+        return torch.einsum("kn,knj->nj", weights, p.mean)
+
     def calibrate(self, evidence: NamedTuple) -> None:
         """Settle what held-out rows tell better than training: by default a learned noise.
 

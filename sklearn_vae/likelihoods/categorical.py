@@ -113,6 +113,10 @@ class Categorical(Likelihood):
         logits = numbers[..., self.index].masked_fill(~self.has, -torch.inf)
         return Categories(logits)
 
+    def mean_over(self, p: Categories, weights: Tensor) -> Tensor:
+        """The most likely codes: of the mean of the probabilities, not the mean of codes."""
+        return torch.einsum("kn,knjc->njc", weights, p.probs).argmax(-1).to(weights.dtype)
+
     def draw(self, p: Categories, rng: np.random.RandomState) -> np.ndarray:
         cumulated = p.probs.cumsum(-1).cpu().numpy()
         u = rng.random_sample(cumulated.shape[:-1])[..., None]

@@ -145,6 +145,10 @@ class Mixed(Likelihood):
         drawn = np.concatenate([part.draw(own, rng) for part, own in pairs], axis=-1)
         return drawn[..., self.order.cpu().numpy()]
 
+    def mean_over(self, p: Product, weights: Tensor) -> Tensor:
+        pairs = zip(self.parts, p.parts, strict=True)
+        return torch.cat([part.mean_over(own, weights) for part, own in pairs], -1)[..., self.order]
+
     def calibrate(self, evidence) -> None:
         for part, j in zip(self.parts, self.index, strict=True):
             part.calibrate(evidence.of(j))
