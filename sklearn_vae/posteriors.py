@@ -311,16 +311,21 @@ class Widened(Full):
 class ScaledAR1(Posterior):
     r"""L = diag(sigma) C(rho): an autoregression over the components, each with its own variance.
 
-    (L L^T)_ij = sigma_i sigma_j rho^|i - j|. The encoder's numbers: mu (d), log sigma^2 (d), r;
-    rho = tanh r.
+    .. math:: (L L^\top)_{ij} = \sigma_i \sigma_j \rho^{|i - j|}
+
+    The encoder's numbers are mu (d), log sigma^2 (d) and r, with rho = tanh r.
 
     C eps is the recursion u_1 = eps_1, u_j = rho u_{j-1} + sqrt(1 - rho^2) eps_j. Unrolled, u is
     the sum of rho^k times the innovations shifted by k. Adding a copy of the sum, shifted by its
     number of terms, doubles that number. So ceil(log2 d) steps are exact, with no loop over d. The
     rows of C have unit length, so diag(L L^T) = sigma^2.
 
-    1 - rho^2 is never formed: log(1 - tanh^2 r) = 2 (log 2 - |r| - softplus(-2 |r|)), finite for
-    every r. With it log|L| = 1/2 sum_j log sigma_j^2 + (d - 1)/2 log(1 - rho^2).
+    1 - rho^2 is never formed. Its logarithm is finite for every r, and with it
+
+    .. math::
+
+       \log(1 - \tanh^2 r) &= 2 (\log 2 - |r| - \log(1 + e^{-2|r|})) \\
+       \log |L| &= \tfrac12 \sum_j \log \sigma_j^2 + \tfrac{d - 1}{2} \log(1 - \rho^2) .
     """
 
     @staticmethod

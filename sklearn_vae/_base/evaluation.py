@@ -34,6 +34,7 @@ class Evaluation(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
+            Rows, as `fit` takes them.
 
         Returns
         -------
@@ -108,6 +109,7 @@ class Evaluation(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
+            Rows, as `fit` takes them.
         form : {"dense", "own"}, default="dense"
             How the covariance is given.
 
@@ -144,6 +146,7 @@ class Evaluation(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
+            Rows, as `fit` takes them.
         n_draws : int, default=64
             Fixed deviates over which the reconstruction term is averaged.
         split : bool, default=False
@@ -184,6 +187,7 @@ class Evaluation(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
+            Rows, as `fit` takes them.
         n_draws : int, default=64
             Fixed deviates, the same for every row. More of them bring the estimate closer to log
             p(x).
@@ -233,6 +237,7 @@ class Evaluation(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
+            Rows, as `fit` takes them.
         y : Ignored
             Not used, present for API consistency by convention.
         sample_weight : array-like of shape (n_samples,), default=None

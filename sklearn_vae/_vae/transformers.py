@@ -207,13 +207,13 @@ def _documented(cls):
 
 @_documented
 class VAETransformer(BaseVAE):
-    """Variational autoencoder with a Gaussian posterior in the place of PCA.
+    r"""Variational autoencoder with a Gaussian posterior in the place of PCA.
 
     The model is z ~ N(0, I), x ~ p(x | z), where a network maps z to the mean of x. A second
     network maps x to an approximate posterior q(z | x) = N(mu, Sigma). Both are trained on the
-    evidence lower bound (Kingma & Welling 2014)
+    evidence lower bound [1]_
 
-        log p(x) >= E_q[log p(x | z)] - KL(q(z | x) || p(z)),
+    .. math:: \log p(x) \ge \mathbb{E}_q[\log p(x \mid z)] - \mathrm{KL}(q(z \mid x) \,\|\, p(z))
 
     in nats per sample, every constant kept. `transform` gives mu, `inverse_transform` the mean of
     p(x | z), `score` an estimate of log p(x) that can be compared with ``PCA.score``.
@@ -231,7 +231,7 @@ class VAETransformer(BaseVAE):
     References
     ----------
     .. [1] Kingma, D. P., and Welling, M. "Auto-Encoding Variational Bayes". ICLR 2014.
-       arXiv:1312.6114.
+       `arXiv:1312.6114 <https://arxiv.org/abs/1312.6114>`__.
     .. [2] Tipping, M. E., and Bishop, C. M. "Probabilistic principal component analysis". JRSS B,
        1999.
 
@@ -258,12 +258,15 @@ class VAETransformer(BaseVAE):
 
 @_documented
 class RhoVAETransformer(BaseVAE):
-    """Variational autoencoder with an autoregressive posterior: the rho-VAE, as it should be.
+    r"""Variational autoencoder with an autoregressive posterior: the rho-VAE, as it should be.
 
-    The posterior covariance of z is that of a stationary AR(1) process over the components,
-    s rho^|i - j|, of two scalars per sample (Ferdowsi et al. 2019) in place of d variances. The
-    rest is as in :class:`VAETransformer`. Since the basis of z is free, two scalars have to match
-    the spectrum of the true posterior covariance and no more: for d <= 2 they lose nothing.
+    The posterior covariance of z is that of a stationary AR(1) process over the components [1]_,
+
+    .. math:: \Sigma_{ij} = s \rho^{|i - j|} ,
+
+    of two scalars per sample in place of d variances. The rest is as in :class:`VAETransformer`.
+    Since the basis of z is free, two scalars have to match the spectrum of the true posterior
+    covariance and no more: for d <= 2 they lose nothing.
 
     The gains published for this posterior come from errors in the published sampler and KL; with
     both exact, as here, it is about level with independent components.
@@ -278,9 +281,10 @@ class RhoVAETransformer(BaseVAE):
     References
     ----------
     .. [1] Ferdowsi, S., Diephuis, M., Rezaeifar, S., and Voloshynovskiy, S. "rho-VAE:
-       Autoregressive parametrization of the VAE encoder". 2019. arXiv:1909.06236.
+       Autoregressive parametrization of the VAE encoder". 2019.
+       `arXiv:1909.06236 <https://arxiv.org/abs/1909.06236>`__.
     .. [2] Kingma, D. P., and Welling, M. "Auto-Encoding Variational Bayes". ICLR 2014.
-       arXiv:1312.6114.
+       `arXiv:1312.6114 <https://arxiv.org/abs/1312.6114>`__.
 
     Examples
     --------
