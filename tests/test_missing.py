@@ -17,6 +17,7 @@ from sklearn.impute import IterativeImputer
 from sklearn.preprocessing import StandardScaler
 
 from sklearn_vae import RhoVAETransformer, VAETransformer
+from sklearn_vae._base import data, fitting
 from sklearn_vae.batch import Batch
 from sklearn_vae.likelihoods import LIKELIHOODS, Gaussian
 from sklearn_vae.objectives import log_prob_of_rows
@@ -208,6 +209,32 @@ def test_without_missing_values_nothing_changes(Estimator):
     model = quick(Estimator).fit(X)
     assert not model.net_.module_.sees_missing
     np.testing.assert_array_equal(model.impute(X), X)
+
+
+@pytest.mark.parametrize("holes", [False, True])
+@pytest.mark.parametrize("given", [False, True])
+def test_it_is_asked_once_whether_values_are_missing(Estimator, holes, given, monkeypatch):
+    """Of each table: on disk every question is a pass over the file."""
+    asked, has_missing = [], data.has_missing
+    for module in (data, fitting):
+        monkeypatch.setattr(
+            module, "has_missing", lambda X: (asked.append(len(X)), has_missing(X))[1]
+        )
+    X = with_holes(TABLES["wine"]) if holes else TABLES["wine"]
+    quick(Estimator).fit(X, X_val=X[:50] if given else None)
+    assert asked == ([178, 50] if given and not holes else [178])
+    asked.clear()
+    quick(Estimator).partial_fit(X)
+    assert asked == [178]
+
+
+def test_holes_in_held_out_rows_alone(Estimator):
+    """What an estimator held before its fit does not matter."""
+    X, X_val = TABLES["wine"][40:], with_holes(TABLES["wine"][:40])
+    fresh = quick(Estimator).fit(X, X_val=X_val)
+    again = quick(Estimator).fit(TABLES["wine"]).fit(X, X_val=X_val)
+    np.testing.assert_array_equal(fresh.transform(X_val), again.transform(X_val))
+    assert np.isfinite(fresh.validation_loss_curve_).all()
 
 
 def test_a_linear_model_of_complete_rows_completes_others():

@@ -3,13 +3,20 @@
 import numpy as np
 import pytest
 import torch
+from scipy import sparse
 from sklearn import config_context
 from sklearn.base import clone
 from sklearn.datasets import load_iris, load_wine
-from sklearn.model_selection import GridSearchCV, cross_validate
+from sklearn.model_selection import (
+    GridSearchCV,
+    GroupShuffleSplit,
+    StratifiedShuffleSplit,
+    cross_validate,
+)
 from sklearn.preprocessing import StandardScaler
 
 from sklearn_vae import VAETransformer
+from sklearn_vae._base import data
 from sklearn_vae._base.net import Spec, build_net
 from sklearn_vae.batch import Batch
 from sklearn_vae.likelihoods import Gaussian
@@ -19,6 +26,8 @@ from sklearn_vae.selection.missing import incomplete_model, incomplete_moments
 from sklearn_vae.selection.moments import Moments
 
 X_WINE, X_IRIS = load_wine().data, load_iris().data
+STRATIFIED = StratifiedShuffleSplit(1, test_size=0.2, random_state=0)
+GROUPED = GroupShuffleSplit(1, random_state=0)
 
 
 def weights(n, seed=0):
@@ -140,6 +149,48 @@ def test_a_weight_of_zero_is_absence(Estimator):
     np.testing.assert_array_equal(weighted.transform(X_IRIS), fewer.transform(X_IRIS))
 
 
+def in_memory(X, tmp_path):
+    return X
+
+
+def on_disk(X, tmp_path):
+    path = tmp_path / f"{len(X)}.npy"
+    np.save(path, X)
+    return np.load(path, mmap_mode="r")
+
+
+def in_csr(X, tmp_path):
+    return sparse.csr_array(X)
+
+
+@pytest.mark.parametrize(
+    ("table", "rest", "params"),
+    [
+        (in_memory, {"groups": np.arange(150) // 2}, {}),
+        (in_memory, {"y": load_iris().target}, {"early_stopping": STRATIFIED}),
+        (in_memory, {"groups": np.arange(150) // 2}, {"early_stopping": GROUPED}),
+        (in_memory, {"X_val": X_IRIS[::3]}, {}),
+        (on_disk, {}, {}),
+        (on_disk, {"y": load_iris().target}, {"early_stopping": STRATIFIED}),
+        (in_csr, {}, {}),
+        (in_csr, {"groups": np.arange(150) // 2}, {}),
+    ],
+)
+def test_a_weight_of_zero_is_absence_wherever_rows_are(
+    Estimator, table, rest, params, tmp_path, monkeypatch
+):
+    """With groups, a splitter or rows on disk no row of weight 0 is held out or trained on."""
+    monkeypatch.setattr(data, "IN_MEMORY", 0)
+    monkeypatch.setattr(data, "SMALL", 0)
+    w = np.random.RandomState(0).randint(3, size=150).astype(float)
+    X = np.where((w > 0)[:, None], X_IRIS, 1e3)
+    kept = {name: value if name == "X_val" else value[w > 0] for name, value in rest.items()}
+    model = quick(Estimator, **params)
+    weighted = model.fit(table(X, tmp_path), sample_weight=w, **rest).transform(X_IRIS)
+    without = model.fit(table(X[w > 0], tmp_path), sample_weight=w[w > 0], **kept)
+    np.testing.assert_array_equal(weighted, without.transform(X_IRIS))
+
+
 def test_equal_weights_are_none(Estimator):
     one = quick(Estimator).fit(X_IRIS)
     for w in (np.ones(150), np.full(150, 1, dtype=int)):
@@ -187,12 +238,16 @@ def test_noise_counts_them():
     assert model.noise_variance_.max() < 2
 
 
-def test_streams_count_them(Estimator):
+@pytest.mark.parametrize("table", [in_memory, on_disk, in_csr])
+def test_streams_count_them(Estimator, table, tmp_path, monkeypatch):
+    monkeypatch.setattr(data, "IN_MEMORY", 0)
+    monkeypatch.setattr(data, "SMALL", 0)
     X = np.random.RandomState(0).standard_normal((200, 3))
     w = np.repeat([1.0, 0.0], 100)
     one, other = quick(Estimator), quick(Estimator)
-    one.partial_fit(X, sample_weight=w).partial_fit(X, sample_weight=w)
-    other.partial_fit(X[:100]).partial_fit(X[:100])
+    whole, half = table(X, tmp_path), table(X[:100], tmp_path)
+    one.partial_fit(whole, sample_weight=w).partial_fit(whole, sample_weight=w)
+    other.partial_fit(half).partial_fit(half)
     np.testing.assert_allclose(one.score_samples(X), other.score_samples(X), atol=1e-4)
 
 
@@ -204,8 +259,9 @@ def test_streams_count_them(Estimator):
         (np.full(150, np.nan), "NaN"),
         (np.ones(10), "shape"),
         (np.ones((150, 2)), "1D"),
+        (np.eye(1, 150)[0], "leaves 1 row"),
     ],
-    ids=["negative", "zero", "nan", "short", "table"],
+    ids=["negative", "zero", "nan", "short", "table", "a single row"],
 )
 def test_bad_weights(Estimator, w, said):
     for method in ("fit", "partial_fit"):

@@ -80,7 +80,7 @@ def columns_of(X, weight=None):
 
 
 def has_missing(X):
-    """Whether any value of X is NaN."""
+    """Whether any value of X is NaN: a pass over X, so a fit asks once."""
     return X.dtype.kind == "f" and any(np.isnan(X[rows]).any() for rows in chunks(X))
 
 
@@ -111,7 +111,7 @@ def unscaled(x, mean, scale):
 
 
 def check_weight(sample_weight, X):
-    """Weights of rows as an array of shape (n,), or None where all count alike.
+    """Weights of rows as an array of shape (n,), or None where none are given.
 
     Raises
     ------
@@ -120,8 +120,7 @@ def check_weight(sample_weight, X):
     """
     if sample_weight is None:
         return None
-    weight = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
-    return None if (weight == 1).all() else weight
+    return _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
 
 
 def rows_for_net(X, rows, mean, scale, feature_names, fill=None):
@@ -208,6 +207,33 @@ def rows_of_sparse(X):
     return X.toarray() if X.shape[0] * X.shape[1] <= SMALL else SparseRows(X)
 
 
+class SomeRows:
+    """Some rows of a table that is too large to be copied; arrays when they are asked for.
+
+    Parameters
+    ----------
+    X : ndarray or SparseRows of shape (n_samples, n_features)
+    rows : ndarray of shape (n,)
+        Their indices.
+    """
+
+    def __init__(self, X, rows):
+        self.X, self.rows, self.dtype = X, rows, X.dtype
+        self.shape, self.size = (len(rows), X.shape[1]), len(rows) * X.shape[1]
+        self.most_at_once = max(1000, SAMPLED // X.shape[1])
+
+    def __len__(self):
+        return self.shape[0]
+
+    def __getitem__(self, index):
+        return self.X[self.rows[index]]
+
+
+def some_rows(X, rows, device):
+    """Rows of X by their indices, without a copy where X is too large for one."""
+    return SomeRows(X, rows) if is_too_large(X, device) else X[rows]
+
+
 class RowsOnDisk:
     """Rows of an array not to be held in memory, scaled and sent to the device when asked for.
 
@@ -249,7 +275,7 @@ def is_too_large(X, device):
 
     Where it is more than fits on the GPU, or X is a large memory map.
     """
-    if isinstance(X, SparseRows):
+    if isinstance(X, (SparseRows, SomeRows)):
         return True
     size = 4 * X.size
     if device.type == "cuda" and size > 0.8 * torch.cuda.mem_get_info(device)[0]:

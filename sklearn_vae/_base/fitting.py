@@ -104,16 +104,22 @@ class Fitting:
         with self._unchanged_on_failure():
             resume = self.warm_start and hasattr(self, "net_")
             spec, X = self._begin(X, resume, 2)
-            weight = check_weight(sample_weight, X)
+            X_val = self._given_to_hold_out(spec, X_val)
             splits = hasattr(self.early_stopping, "get_n_splits")
-            if groups is None and not splits and not is_too_large(X, resolve_device(self.device)):
+            device = resolve_device(self.device)
+            y, groups = (y if splits else None), splitting.check_groups(groups, X)
+            weight = check_weight(sample_weight, X)
+            X, weight, y, groups = splitting.counted(X, weight, device, y, groups, least=2)
+            if groups is None and not splits and not is_too_large(X, device):
                 X, weight = splitting.merged(X, weight)
-            seed, seeds = self._prepare(spec, X, resume, weight)
+            missing = has_missing(X) or (X_val is not None and has_missing(X_val))
+            seed, seeds = self._prepare(spec, X, resume, weight, missing)
+            how = self._fill(missing), weight
             if not resume and spec.is_solved and self._filling is not None:
-                train, valid, max_iter = self._rows(X, np.arange(len(X)), weight), None, 0
+                train, valid, max_iter = self._rows(X, np.arange(len(X)), *how), None, 0
             else:
-                how = y, groups, X_val, seeds[0]
-                train, valid, max_iter = self._held_out(spec, X, weight, *how)
+                rest = y, groups, X_val, seeds[0]
+                train, valid, max_iter = self._held_out(X, how, *rest)
             self._moments = None
             still_improving = self._train(
                 spec, train, valid, max_iter, resume, seed, seeds, settle=X_val is None
@@ -157,12 +163,14 @@ class Fitting:
         """
         with self._unchanged_on_failure():
             resume = hasattr(self, "net_")
-            spec, X = self._begin(X, resume, 1 if resume else 2)
+            least, device = 1 if resume else 2, resolve_device(self.device)
+            spec, X = self._begin(X, resume, least)
             weight = check_weight(sample_weight, X)
-            X, weight = splitting.counted(X, weight)
-            seed, seeds = self._prepare(spec, X, resume, weight)
-            moments, looked_at, start = self._stream(spec, X, resume, seeds, weight)
-            x = self._rows(X, np.arange(len(X)), weight)
+            X, weight = splitting.counted(X, weight, device, least=least)
+            missing = has_missing(X)
+            seed, seeds = self._prepare(spec, X, resume, weight, missing)
+            moments, looked_at, start = self._stream(spec, X, resume, seeds, weight, missing)
+            x = self._rows(X, np.arange(len(X)), self._fill(missing), weight)
             self._train(spec, x, None, 1, resume, seed, seeds, start=start)
             self._moments = (
                 None if moments is None else {**moments._asdict(), "looked_at": looked_at}
@@ -183,10 +191,10 @@ class Fitting:
         how = not resume, ensure_min_samples
         return spec, self._checked(X, spec.likelihood, self.likelihood, *how)
 
-    def _stream(self, spec, X, resume, seeds, weight):
+    def _stream(self, spec, X, resume, seeds, weight, missing):
         """A stream's moments with X, the rows at its last look, and a net to start anew from."""
         if not resume:
-            moments = stream.begins(spec, X, weight)
+            moments = None if missing else stream.begins(spec, X, weight)
             if moments is None:
                 return None, 0, None
             halves = np.array_split(X, 2)
@@ -201,7 +209,7 @@ class Fitting:
             return None, 0, None
         state = dict(self._moments)
         looked_at, before = state.pop("looked_at"), Moments(**state)
-        if has_missing(X):
+        if missing:
             return before, looked_at, None
         moments = before.with_rows(X, weight)
         # A column that was constant so far is not in the net.
@@ -234,7 +242,7 @@ class Fitting:
             self.__dict__.update(before)
             raise
 
-    def _prepare(self, spec, X, resume, weight):
+    def _prepare(self, spec, X, resume, weight, missing):
         """Find seeds and, for a model that begins, the scale of the features."""
         if resume:
             seed, epochs_before = self._seed, self.n_iter_
@@ -242,25 +250,23 @@ class Fitting:
             seed, epochs_before = seed_from(self.random_state), 0
             scaling = spec.likelihood.scaling(columns_of(X, weight), self.standardize)
             self.mean_, self.scale_ = scaling
-            self._filling = self._fill_by(spec, X, weight)
+            self._filling = self._fill_by(spec, X, weight) if missing else None
         # Where training goes on it draws other numbers than it began with.
         return seed, np.random.SeedSequence([seed, epochs_before]).generate_state(6).tolist()
 
     def _fill_by(self, spec, X, weight):
-        """What fills missing values, as a dict, or None if there are none."""
-        if not has_missing(X):
-            return None
+        """What fills missing values, as a dict."""
         rows = every_kth(X, SAMPLED_INCOMPLETE)
         some = scaled(X[rows], self.mean_, self.scale_, np.float64)
         weight = None if weight is None else weight[rows]
         how = spec.likelihood.restricted(self.scale_ > 0), some, spec.n_components, weight
         return Filling.of(*how)._asdict()
 
-    def _fill(self, X):
+    def _fill(self, missing):
         """A function that fills missing values of scaled rows; None if there are none."""
         if self._filling is not None:
             return self._missing_filled_by()
-        if not has_missing(X):
+        if not missing:
             return None
 
         def fill(x):
@@ -270,31 +276,38 @@ class Fitting:
 
         return fill
 
-    def _held_out(self, spec, X, weight, y, groups, X_val, seed):
-        """Rows to train on, rows held out (None if none are), and epochs at most."""
+    def _given_to_hold_out(self, spec, X_val):
+        """X_val, checked."""
+        if X_val is None:
+            return None
+        if self.early_stopping is False:
+            raise ValueError(
+                "X_val holds rows out, but early_stopping=False asks for none. Leave one of them "
+                "out."
+            )
+        return self._checked(X_val, spec.likelihood, self.likelihood)
+
+    def _held_out(self, X, how, y, groups, X_val, seed):
+        """Rows to train on, rows held out (None if none are), and epochs at most.
+
+        `how` is what fills missing values, and the weights of the rows of X.
+        """
         if X_val is not None:
-            if self.early_stopping is False:
-                raise ValueError(
-                    "X_val holds rows out, but early_stopping=False asks for none. Leave one of "
-                    "them out."
-                )
-            X_val = self._checked(X_val, spec.likelihood, self.likelihood)
-            train = self._rows(X, np.arange(len(X)), weight)
-            return train, self._rows(X_val, np.arange(len(X_val))), self.max_iter
-        groups = splitting.check_groups(groups, X)
+            train = self._rows(X, np.arange(len(X)), *how)
+            return train, self._rows(X_val, np.arange(len(X_val)), how[0]), self.max_iter
         if hasattr(self.early_stopping, "get_n_splits"):
             chosen = splitting.split_by(self.early_stopping, X, y, groups)
-            return *(self._rows(X, rows, weight) for rows in chosen), self.max_iter
-        how = self.early_stopping, self.validation_fraction, seed
-        rows = splitting.split(len(X), *how, groups)
-        train, valid = (self._rows(X, part, weight) for part in rows)
+            return *(self._rows(X, rows, *how) for rows in chosen), self.max_iter
+        of_split = self.early_stopping, self.validation_fraction, seed
+        rows = splitting.split(len(X), *of_split, groups)
+        train, valid = (self._rows(X, part, *how) for part in rows)
         plain = isinstance(train, Batch) and self._table is None
         if groups is not None or not plain or valid is None:
             return train, valid, self.max_iter
         size, distance = splitting.jump(train.x.cpu().numpy(), valid.x.cpu().numpy())
         if size < splitting.JUMP:
             return train, valid, self.max_iter
-        return self._apart(Batch.joined([train, valid]), distance, how)
+        return self._apart(Batch.joined([train, valid]), distance, of_split)
 
     def _apart(self, rows, distance, how):
         """As `_held_out`, for rows that are related.
@@ -365,13 +378,13 @@ class Fitting:
         self._take(net, best, seed, resume, factor)
         return best.still_improving
 
-    def _rows(self, X, rows, weight=None):
+    def _rows(self, X, rows, fill, weight=None):
         """Rows of X as the net takes them, on the device."""
         if rows is None:
             return None
         device = resolve_device(self.device)
         take = RowsOnDisk if is_too_large(X, device) else rows_on_device
-        how = self.mean_, self.scale_, self._feature_names(), device, self._fill(X), weight
+        how = self.mean_, self.scale_, self._feature_names(), device, fill, weight
         return take(X, rows, *how)
 
     def _take(self, net, best, seed, resume, factor):

@@ -17,11 +17,11 @@ import numpy as np
 from scipy.sparse.csgraph import connected_components
 from scipy.special import digamma
 from sklearn.neighbors import NearestNeighbors
-from sklearn.utils import check_consistent_length, column_or_1d
+from sklearn.utils import _safe_indexing, check_consistent_length, column_or_1d
 
 from ..selection import plainly_fitted
 from ..training import thinned
-from .data import chunks
+from .data import chunks, some_rows
 
 ENOUGH_TO_JUDGE, FEWEST_TO_JUDGE = 30, 5  # rows held out by early_stopping="auto"
 AS_VARIED = 0.9  # distinct values of a column per distinct row, from which on equal rows are copies
@@ -122,12 +122,45 @@ def check_groups(groups, X):
     return np.unique(groups, return_inverse=True)[1]
 
 
-def counted(X, weight):
-    """Rows of a weight above 0, and their weights (n,), or None where each counts 1."""
+def counted(X, weight, device, *others, least=1):
+    """Rows of a weight above 0: a row of weight 0 is as good as absent.
+
+    Parameters
+    ----------
+    X : ndarray, or rows that are not in memory, of shape (n, n_features)
+    weight : ndarray of shape (n,) or None
+    device : torch.device
+    *others : array-like of shape (n,) or None
+        What else is known of each row.
+
+    least : int, default=1
+        How many rows have to be left.
+
+    Returns
+    -------
+    X : as it was, or `SomeRows`
+    weight : ndarray or None
+        None where each of them counts 1.
+    *others : as they were
+
+    Raises
+    ------
+    ValueError
+        If fewer rows are left.
+    """
+    check_consistent_length(X, *others)
     if weight is None:
-        return X, None
-    X, weight = X[weight > 0], weight[weight > 0]
-    return X, None if (weight == 1).all() else weight
+        return X, None, *others
+    rows = np.flatnonzero(weight)
+    if len(rows) < least:
+        raise ValueError(
+            f"sample_weight leaves {len(rows)} row of a weight above 0; at least {least} are "
+            "needed. Give more rows, or other weights."
+        )
+    if len(rows) < len(weight):
+        X, weight = some_rows(X, rows, device), weight[rows]
+        others = [None if other is None else _safe_indexing(other, rows) for other in others]
+    return X, None if (weight == 1).all() else weight, *others
 
 
 def merged(X, weight=None):
@@ -140,13 +173,13 @@ def merged(X, weight=None):
     ----------
     X : ndarray of shape (n, n_features)
     weight : ndarray of shape (n,), optional
+        All above 0.
 
     Returns
     -------
     X : ndarray of shape (n_distinct, n_features)
     weight : ndarray of shape (n_distinct,) or None
     """
-    X, weight = counted(X, weight)
     labels = copies(X)
     if labels is None:
         if weight is None:

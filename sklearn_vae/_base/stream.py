@@ -17,19 +17,18 @@ import torch
 from .. import selection
 from ..likelihoods import Columns
 from ..training import resolve_device
-from .data import has_missing, rows_on_device
+from .data import rows_on_device
 from .net import build_net
 
 GROWTH = 1.25  # of the rows seen, from one look to the next
 
 
 def begins(spec, X, weight=None):
-    """The moments of a first block X (n, n_features), or None if they are not kept."""
+    """The moments of a complete first block X (n, n_features), or None if they are not kept."""
     if (
         X.shape[1] > selection.MOST_FEATURES
         or spec.init == "random"
-        or has_missing(X)
-        or (spec.likelihood.linear_model == "correlation_pca")
+        or spec.likelihood.models_inputs
     ):
         return None
     return selection.Moments.of(X, weight)

@@ -59,6 +59,8 @@ class Likelihood(Part, nn.Module):
     linear_model : str or None
         The linear model that training starts at, a name in `sklearn_vae.selection.LINEAR_MODELS`.
         None where training starts at random weights.
+    models_inputs : bool
+        Whether that is a model of what the encoder sees, `encode(x)`, and not of x.
 
     noise : Noise or None
         The noise around the mean, where it is additive and no function of the decoder.
@@ -69,6 +71,7 @@ class Likelihood(Part, nn.Module):
     support = "any real number"
     remedy = ""
     linear_model = None
+    models_inputs = False
 
     def __init__(self):
         super().__init__()

@@ -61,6 +61,7 @@ class Categorical(Likelihood):
     support = "the codes of its categories"
     remedy = "give the categories that the fit knows"
     linear_model = "correlation_pca"
+    models_inputs = True
 
     def __init__(self, n_levels: Sequence[int] = (2,)):
         super().__init__()

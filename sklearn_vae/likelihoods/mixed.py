@@ -56,6 +56,7 @@ class Mixed(Likelihood):
     support = "what the likelihood of its column takes"
     remedy = "give it another likelihood"
     linear_model = "correlation_pca"
+    models_inputs = True
 
     def __init__(self, blocks: Sequence = ()):
         super().__init__()

@@ -122,7 +122,7 @@ def model_of(
     LinearModel
     """
     d = module.n_components
-    if name == "correlation_pca":
+    if module.likelihood.models_inputs:
         some = thinned(x, SAMPLED)
         encoded = replace(some, x=module.likelihood.encode(some.x), observed=None)
         return linear_model(name, _sample(encoded), d, seed)
