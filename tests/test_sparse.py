@@ -1,14 +1,19 @@
 """Sparse tables: the same model as of the dense one, and never a dense table."""
 
+import gc
 import tracemalloc
 
 import numpy as np
 import pytest
+import torch
 from scipy import sparse
 from sklearn.datasets import load_digits
 
 from sklearn_vae import VAETransformer
 from sklearn_vae._base import data
+from sklearn_vae.batch import Batch
+from sklearn_vae.training import net
+from sklearn_vae.training.batches import Rows, TensorBatches
 
 X = load_digits().data[:300]
 FORMATS = [sparse.csr_matrix, sparse.csc_matrix, sparse.csr_array, sparse.coo_array]
@@ -40,6 +45,42 @@ def test_batch_by_batch(Estimator, likelihood, monkeypatch):
     np.testing.assert_allclose(model.transform(sparse.csr_array(X)), model.transform(X))
     assert model.score(X) == pytest.approx(dense.score(X), abs=3)
     model.partial_fit(sparse.csr_array(X))
+
+
+@pytest.mark.parametrize("likelihood", ["gaussian", "poisson"])
+def test_batch_by_batch_it_is_the_model_of_a_dense_table_on_disk(
+    Estimator, likelihood, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(data, "SMALL", 0)
+    monkeypatch.setattr(data, "IN_MEMORY", 0)
+    np.save(tmp_path / "X.npy", X)
+    dense = quick(Estimator, likelihood=likelihood).fit(np.load(tmp_path / "X.npy", mmap_mode="r"))
+    model = quick(Estimator, likelihood=likelihood).fit(sparse.csr_array(X))
+    assert model.loss_curve_ == dense.loss_curve_
+    np.testing.assert_array_equal(model.score_samples(X), dense.score_samples(X))
+
+
+def test_no_tensor_of_a_step_outlives_it(Estimator):
+    """Small tensors kept among the large ones of the steps let the memory grow with the steps."""
+    trained, alive, steps = quick(Estimator).fit(X).net_, [], iter(range(30))
+
+    def step(batch):
+        if next(steps) in (1, 29):
+            alive.append(sum(type(thing) is torch.Tensor for thing in gc.get_objects()))
+        return {"loss": trained.get_loss(trained.infer(batch[0]), batch[1])}
+
+    rows = Rows(Batch(torch.zeros(300, trained.module__n_features)))
+    trained.mean_loss(TensorBatches(rows, 10), step, training=True)
+    assert len(alive) == 2
+    assert alive[0] == alive[1]
+
+
+def test_wide_rows_are_compared_a_few_at_a_time(Estimator, monkeypatch):
+    trained = quick(Estimator).fit(X).net_
+    rows = torch.randn(50, trained.module__n_features, generator=torch.Generator().manual_seed(0))
+    expected = trained.sample_losses(rows)
+    monkeypatch.setattr(net, "NUMBERS_IN_CACHE", 1)
+    torch.testing.assert_close(trained.sample_losses(rows), expected, rtol=1e-4, atol=1e-3)
 
 
 def test_memory():

@@ -33,6 +33,7 @@ from .watchers import batches_are_watched, is_alone
 
 VALID_BATCH = 4096
 IN_CACHE = 2048  # rows at once, so that what a layer gives for them stays near a CPU
+NUMBERS_IN_CACHE = 2**21  # the same of rows of more than 1,024 features
 FIXED_DRAWS = 16
 WORTH_A_THREAD = 2**25  # multiplications in the largest product of a step
 WATCHED = 10_000  # rows trained on, at most, that are watched where none is held out
@@ -252,14 +253,13 @@ class VAENet(NeuralNet):
         """
         if not training:
             self._same_noise_again()
-        losses = [
-            (step_fn(batch, **fit_params)["loss"].detach(), Batch.of(batch[0]).total)
-            for batch in iterator
-        ]
-        # The losses are still on the device, which is waited for once, here.
-        means = torch.stack([loss for loss, _ in losses]).tolist()
-        sizes = [size for _, size in losses]
-        return sum(map(operator.mul, means, sizes)) / sum(sizes)
+        losses, sizes = [], []
+        for batch in iterator:
+            losses.append(_number(step_fn(batch, **fit_params)["loss"].detach()))
+            sizes.append(Batch.of(batch[0]).total)
+        if isinstance(losses[0], Tensor):
+            losses = torch.stack(losses).tolist()  # the device is waited for once, here
+        return sum(map(operator.mul, losses, sizes)) / sum(sizes)
 
     def _same_noise_again(self) -> None:
         """With other noise in each validation, luck would decide which weights are best."""
@@ -295,8 +295,10 @@ class VAENet(NeuralNet):
         self._set_training(False)
         rows = self._batch(rows)
         eps = fixed_deviates(FIXED_DRAWS, self.module__n_components).to(rows.x)
-        size = IN_CACHE if eps.device.type == "cpu" else VALID_BATCH
-        parts = rows.split(size // FIXED_DRAWS)
+        size = VALID_BATCH // FIXED_DRAWS
+        if eps.device.type == "cpu":
+            size = min(IN_CACHE, NUMBERS_IN_CACHE // rows.x.shape[1]) // FIXED_DRAWS
+        parts = rows.split(max(1, size))
         losses = [-self.criterion_(self.module_(part, eps), part) for part in parts]
         return rows.weighed(torch.cat(losses))
 
@@ -433,3 +435,12 @@ class VAENet(NeuralNet):
 
     def __getstate__(self) -> dict:
         return {**super().__getstate__(), "_converted": None}
+
+
+def _number(loss: Tensor) -> float | Tensor:
+    """A loss as a number where that takes no waiting: on a CPU.
+
+    There a tensor that is kept would lie among the large ones of the step, and memory that is freed
+    around it is not used again.
+    """
+    return loss.item() if loss.device.type == "cpu" else loss
