@@ -5,6 +5,7 @@ import pickle
 import numpy as np
 import pandas as pd
 import polars as pl
+import pyarrow as pa
 import pytest
 import torch
 from scipy import stats
@@ -12,9 +13,11 @@ from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 
+from sklearn_vae import VAETransformer
 from sklearn_vae.likelihoods import Bernoulli, Categorical, Gaussian, Mixed, Poisson
 
 LEVELS = ["blue", "green", "red"]
+CITIES = pd.CategoricalDtype(list("ABCD"))
 
 
 def people(n=300, seed=0):
@@ -239,6 +242,67 @@ def test_streams_of_blocks(Estimator):
     for block in (frame[:100], frame[100:200], frame[200:]):
         model.partial_fit(block)
     assert np.isfinite(model.score(frame))
+
+
+def test_a_stream_is_not_worse_off_for_its_first_block(Estimator):
+    """Off centre, of another scale, without some levels, and with a column that is constant."""
+    frame, scores = people(600).astype({"city": CITIES}), []
+    first = frame[:60].assign(height=150 + 0.2 * (frame["height"] - 170), age=40)
+    first["city"] = first["city"].where(first["city"] != "D", "A")
+    for block in (frame[:60], first):
+        model = quick(Estimator).partial_fit(block)
+        for start in range(60, 600, 60):
+            model.partial_fit(frame[start : start + 60])
+        scores.append(model.score(frame))
+        assert (model.scale_ > 0).all()
+    assert scores[1] > scores[0] - 0.2
+
+
+@pytest.mark.parametrize("holes", [False, True])
+def test_moments_of_a_stream_are_those_of_what_the_encoder_sees(holes):
+    frame = people().astype({"city": CITIES})
+    model = quick(VAETransformer).partial_fit(with_holes(frame) if holes else frame)
+    if holes:
+        assert model._moments is None
+        return
+    seen = [
+        frame[["height", "age"]],
+        frame[["smoker"]],
+        *(pd.get_dummies(frame[name]) for name in ("colour", "city")),
+    ]
+    seen = np.hstack([part.to_numpy(float) for part in seen])
+    np.testing.assert_allclose(model._moments["mean"], seen.mean(axis=0))
+    np.testing.assert_allclose(model._moments["covariance"], np.cov(seen.T, bias=True))
+
+
+@pytest.mark.parametrize("kind", ["pandas", "polars", "pyarrow"])
+def test_the_dtype_of_the_first_block_declares_levels(Estimator, kind):
+    """Levels may be missing in any block, and later blocks may declare fewer, or none."""
+    frame, model = people().sort_values("city"), quick(Estimator)
+    blocks = [frame[:100], frame[100:200], frame[200:]]
+    if kind == "polars":
+        blocks = [pl.from_pandas(block) for block in blocks]
+        declared = {"city": pl.Enum(list("ABCD")), "colour": pl.Enum(LEVELS)}
+        blocks[0] = blocks[0].cast(declared)
+    else:
+        blocks[0] = blocks[0].astype({"city": CITIES})
+        blocks[1] = blocks[1].assign(city=pd.Categorical(blocks[1]["city"]))
+    if kind == "pyarrow":
+        blocks = [pa.Table.from_pandas(block).to_pandas() for block in blocks]
+    for block in blocks:
+        model.partial_fit(block)
+    assert model.sample(3)["city"].dtype == blocks[0]["city"].dtype
+    assert all(np.isfinite(model.score(block)) for block in blocks)
+
+
+def test_levels_that_a_stream_did_not_declare(Estimator):
+    frame = people().sort_values("city")
+    known, rest = frame[frame["city"] < "C"], frame[frame["city"] >= "C"]
+    model = quick(Estimator).partial_fit(known)
+    with pytest.raises(ValueError, match=r"'city'.*'C'.*categorical dtype"):
+        model.partial_fit(rest)
+    ignoring = quick(Estimator, handle_unknown="ignore").partial_fit(known).partial_fit(rest)
+    assert set(ignoring.sample(300, random_state=0)["city"]) <= {"A", "B"}
 
 
 def test_weights_and_mixed_columns(Estimator):

@@ -35,7 +35,7 @@ from ..training import (
     resolve_device,
     thinned,
 )
-from . import splitting, stream, table
+from . import splitting, table
 from .checks import (
     check_parameters,
     check_same_architecture,
@@ -53,6 +53,7 @@ from .data import (
     seed_from,
 )
 from .net import Spec, build_net, kept
+from .stream import GROWTH, Stream
 
 ACTIVE = 0.01  # variance of a component's posterior mean over the data (Burda et al. 2016)
 DIAGNOSED = 10_000  # rows at most
@@ -144,8 +145,17 @@ class Fitting:
         Training starts at the linear model of the first block, of at least two samples. Each time
         that the rows seen have grown by a quarter, the linear model of all of them competes with
         the net on the block that comes, which is new to both. Training starts anew from there if it
-        does better. Mean, covariance and range of the rows are kept, for up to 1,000 features, and
-        no row. Blocks should be shuffled all the same: in sorted order they train badly.
+        does better. Mean, covariance and range of the rows are kept, for up to 1,000 features (a
+        category counts as one for each level), and no row. Blocks should be shuffled all the same:
+        in sorted order they train badly.
+
+        If values are missing in the first block, training goes on from its linear model and does
+        not start anew. Such a stream needs a first block that stands for the others.
+
+        Names, kinds and levels of the columns of a DataFrame are those of the first block. Levels
+        that come later have to be declared there, by a categorical dtype with all levels:
+        `pandas.CategoricalDtype` or `polars.Enum`. The dtype of later blocks may have fewer levels,
+        or be that of strings.
 
         Parameters
         ----------
@@ -193,38 +203,30 @@ class Fitting:
 
     def _stream(self, spec, X, resume, seeds, weight, missing):
         """A stream's moments with X, the rows at its last look, and a net to start anew from."""
+        stream, own = Stream(spec, seeds, X.shape[1]), (self.mean_, self.scale_)
         if not resume:
-            moments = None if missing else stream.begins(spec, X, weight)
-            if moments is None:
+            if missing or not stream.may_start_anew:
                 return None, 0, None
-            halves = np.array_split(X, 2)
-            first = None if weight is None else np.array_split(weight, 2)[0]
-            scaling, before = (self.mean_, self.scale_), Moments.of(halves[0], first)
-            return (
-                moments,
-                len(X),
-                stream.start_of(spec, moments, *scaling, seeds, halves[1], before),
-            )
+            moments = stream.moments(X, weight)
+            return moments, len(X), stream.first_net(moments, own, X, weight)
         if not getattr(self, "_moments", None):
             return None, 0, None
         state = dict(self._moments)
         looked_at, before = state.pop("looked_at"), Moments(**state)
         if missing:
             return before, looked_at, None
-        moments = before.with_rows(X, weight)
+        moments = stream.moments(X, weight, before)
         # A column that was constant so far is not in the net.
-        is_new = ((stream.scale_from(spec, moments)[1] > 0) & (self.scale_ == 0)).any()
-        if moments.n < stream.GROWTH * looked_at and not is_new:
+        is_new = ((stream.scaling(moments)[1] > 0) & (self.scale_ == 0)).any()
+        if moments.n < GROWTH * looked_at and not is_new:
             return moments, looked_at, None
         known = moments if is_new else before
-        mean, scale = stream.scale_from(spec, known)
-        net = stream.start_of(spec, known, mean, scale, seeds, X)
-        better = is_new or stream.loss_on(net, X, mean, scale) < stream.loss_on(
-            self.net_, X, self.mean_, self.scale_
-        )
+        scaling = stream.scaling(known)
+        net = stream.net_at(known, scaling, X)
+        better = is_new or stream.loss_on(net, X, scaling) < stream.loss_on(self.net_, X, own)
         if not better:
             return moments, moments.n, None
-        self.mean_, self.scale_ = mean, scale
+        self.mean_, self.scale_ = scaling
         return moments, moments.n, net
 
     @contextmanager

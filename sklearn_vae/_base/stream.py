@@ -8,81 +8,123 @@ second half.
 the linear model of all rows before the block competes with the net on the block. The block is new
 to both. Where the linear model does better, training starts anew from there, with the centre and
 scale of all rows. So a poor first block does no lasting harm. The comparisons do not cost much:
-there are 62 in a million rows. With more than 1,000 features training goes on from the first block.
+there are 62 in a million rows.
+
+Where columns are of several kinds the linear model is one of what the encoder sees, such as an
+indicator for each level of a category. The moments are then those of these numbers, in X's units.
+
+Two kinds of streams go on from their first block and never start anew: those of more than 1,000
+numbers in a row, and those with missing values in the first block. Moments do not tell the linear
+model of incomplete rows, which takes EM over the rows themselves.
 """
 
 import numpy as np
 import torch
+from sklearn.base import clone
 
 from .. import selection
 from ..likelihoods import Columns
-from ..training import resolve_device
-from .data import rows_on_device
+from ..training import every_kth, resolve_device
+from .data import SAMPLED, chunks, is_too_large, rows_on_device, some_rows
 from .net import build_net
 
 GROWTH = 1.25  # of the rows seen, from one look to the next
 
 
-def begins(spec, X, weight=None):
-    """The moments of a complete first block X (n, n_features), or None if they are not kept."""
-    if (
-        X.shape[1] > selection.MOST_FEATURES
-        or spec.init == "random"
-        or spec.likelihood.models_inputs
-    ):
-        return None
-    return selection.Moments.of(X, weight)
-
-
-def scale_from(spec, moments):
-    """What the rows that have these moments are centred and scaled by, (n_features,) each."""
-    variance = np.diag(moments.covariance)
-    columns = Columns(moments.mean, variance, moments.lowest, moments.highest)
-    return spec.likelihood.scaling(columns, spec.standardize)
-
-
-def start_of(spec, moments, mean, scale, seeds, X, before=None):
-    """A net at the linear model of the rows that have these moments.
+class Stream:
+    """The linear models of a stream's rows, from their moments.
 
     Parameters
     ----------
     spec : Spec
-    moments : Moments
-
-    mean, scale : ndarray of shape (n_features,)
-        What the features are centred and scaled by.
-
     seeds : list of int
-    X : ndarray of shape (n, n_features)
-        Rows by whose errors the noise is raised.
-
-    before : Moments, optional
-        Those of rows without X, by whose linear model the errors are made; `moments` if not given.
-
-    Returns
-    -------
-    VAENet
+    n_features : int
     """
-    device = resolve_device(spec.device)
-    net = build_net(spec, scale, device, seeds[1])
-    start = selection.starting_points(net.module_, seeds[2], spec.init)[0]
-    start(net, moments.scaled(mean, scale))
-    reference = net
-    if before is not None:
-        reference = build_net(spec, scale, device, seeds[1])
-        start(reference, before.scaled(mean, scale))
-    selection.raise_noise_to(net.module_, reference.module_, rows(X, mean, scale, device))
-    return net
 
+    def __init__(self, spec, seeds, n_features):
+        self.spec, self.seeds, self.device = spec, seeds, resolve_device(spec.device)
+        self.likelihood = clone(spec.likelihood).build(np.ones(n_features))
+        models_inputs = spec.likelihood.models_inputs
+        self.owner = self.likelihood.owner if models_inputs else np.arange(n_features)
 
-def rows(X, mean, scale, device):
-    """Rows of X as a net of this scale takes them."""
-    return rows_on_device(X, np.arange(len(X)), mean, scale, range(X.shape[1]), device)
+    @property
+    def may_start_anew(self):
+        """Whether moments are kept, if the first block is complete."""
+        return len(self.owner) <= selection.MOST_FEATURES and self.spec.init != "random"
 
+    def moments(self, X, weight=None, before=None):
+        """Those of the rows before and of complete rows X (n, n_features), by weight (n,)."""
+        pieces = chunks(X) if is_too_large(X, self.device) else [slice(None)]
+        for rows in pieces:
+            block = self._modelled(X[rows]), None if weight is None else weight[rows]
+            before = before.with_rows(*block) if before else selection.Moments.of(*block)
+        return before
 
-def loss_on(net, X, mean, scale):
-    """Mean loss of a net on a block that it has not been trained on, in nats and X's units."""
-    return (
-        net.sample_losses(rows(X, mean, scale, torch.device(net.device))).mean().item()
-        + net.log_scale
-    )
+    def _modelled(self, X):
+        """What the linear model is of, (n, n_modelled)."""
+        if not self.spec.likelihood.models_inputs:
+            return X
+        return self.likelihood.encode(torch.from_numpy(X)).numpy()
+
+    def scaling(self, moments):
+        """What the rows that have these moments are centred and scaled by, (n_features,) each."""
+        first = np.unique(self.owner, return_index=True)[1]
+        variance = np.diag(moments.covariance)
+        fields = moments.mean, variance, moments.lowest, moments.highest
+        columns = Columns(*(field[first] for field in fields))
+        return self.spec.likelihood.scaling(columns, self.spec.standardize)
+
+    def first_net(self, moments, scaling, X, weight):
+        """A net at the linear model of a first block, whose moments are given.
+
+        Its noise is raised to the errors, on the second half, of the model of the first half.
+        """
+        halves = np.array_split(np.arange(len(X)), 2)
+        old, new = (some_rows(X, half, self.device) for half in halves)
+        before = self.moments(old, None if weight is None else weight[halves[0]])
+        return self.net_at(moments, scaling, new, before)
+
+    def net_at(self, moments, scaling, X, before=None):
+        """A net at the linear model of the rows that have these moments.
+
+        Parameters
+        ----------
+        moments : Moments
+
+        scaling : pair of ndarray of shape (n_features,)
+            What the features are centred and scaled by.
+
+        X : ndarray of shape (n, n_features)
+            Rows by whose errors the noise is raised.
+
+        before : Moments, optional
+            Those of rows without X, by whose linear model the errors are made; `moments` if not
+            given.
+
+        Returns
+        -------
+        VAENet
+        """
+        net = reference = self._at(moments, scaling)
+        if before is not None:
+            reference = self._at(before, scaling)
+        rows = self._rows(X, scaling)
+        selection.raise_noise_to(net.module_, reference.module_, rows)
+        return net
+
+    def _at(self, moments, scaling):
+        mean, scale = scaling
+        net = build_net(self.spec, scale, self.device, self.seeds[1])
+        start = selection.starting_points(net.module_, self.seeds[2], self.spec.init)[0]
+        start(net, moments.scaled(mean[self.owner], scale[self.owner]))
+        return net
+
+    def loss_on(self, net, X, scaling):
+        """Mean loss of a net on rows that it was not trained on, in nats and X's units."""
+        return net.sample_losses(self._rows(X, scaling)).mean().item() + net.log_scale
+
+    def _rows(self, X, scaling):
+        """Rows of X as a net of this scale takes them: some, where they are not in memory."""
+        if is_too_large(X, self.device):
+            X = X[every_kth(X, max(1000, SAMPLED // X.shape[1]))]
+        return rows_on_device(X, np.arange(len(X)), *scaling, range(X.shape[1]), self.device)

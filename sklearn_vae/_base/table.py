@@ -243,7 +243,9 @@ def to_numbers(X, schema, handle_unknown):
                 unknown = values[~missing][known < 0][0]
                 raise ValueError(
                     f"Column {name!r} of X has the category {unknown!r}, which the fit did not "
-                    "see. With handle_unknown='ignore' it is taken for a missing value."
+                    "see. With handle_unknown='ignore' it is taken for a missing value. To know "
+                    "it, declare it in the categorical dtype of the table that is fitted, or of "
+                    "the first block of a stream."
                 )
             out[~missing, j] = np.where(known < 0, np.nan, known)
             continue

@@ -122,7 +122,7 @@ def model_of(
     LinearModel
     """
     d = module.n_components
-    if module.likelihood.models_inputs:
+    if module.likelihood.models_inputs and not isinstance(x, Moments):
         some = thinned(x, SAMPLED)
         encoded = replace(some, x=module.likelihood.encode(some.x), observed=None)
         return linear_model(name, _sample(encoded), d, seed)
