@@ -94,7 +94,7 @@ sphinx_gallery_conf = {
     "examples_dirs": "../examples",
     "gallery_dirs": "auto_examples",
     "filename_pattern": r"/plot_",
-    "ignore_pattern": r"(demo\.py|benchmarks)",
+    "ignore_pattern": r"(demo\.py|parquet_stream\.py|anndata_counts\.py|benchmarks)",
     "backreferences_dir": "api/generated/backreferences",
     "doc_module": ("sklearn_vae",),
     "inspect_global_variables": False,
