@@ -45,6 +45,8 @@ def test_batch_by_batch(Estimator, likelihood, monkeypatch):
     np.testing.assert_allclose(model.transform(sparse.csr_array(X)), model.transform(X))
     assert model.score(X) == pytest.approx(dense.score(X), abs=3)
     model.partial_fit(sparse.csr_array(X))
+    holes = sparse.csr_matrix(np.where(np.arange(X.size).reshape(X.shape) % 7, X, np.nan))
+    np.testing.assert_array_equal(model.impute(holes), model.impute(holes.toarray()))
 
 
 @pytest.mark.parametrize("likelihood", ["gaussian", "poisson"])

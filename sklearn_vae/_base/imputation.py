@@ -42,7 +42,7 @@ class Imputation:
         """
         if multiple is not None and not (isinstance(multiple, Integral) and multiple >= 1):
             raise ValueError(f"impute gives multiple >= 1 draws, or None; got {multiple!r}.")
-        X = self._ready(X)
+        X = self._ready(X)[:]  # what is given back is dense
         eps = fixed_deviates(n_draws, self.net_.module_.n_components)
         missing = np.flatnonzero(np.isnan(X).any(axis=1))
         rng = np.random.RandomState(seed_from(random_state))
