@@ -11,6 +11,9 @@ sys.path.insert(0, str(HERE / "_ext"))
 
 from inventories import inventory
 
+# The gallery looks up every name that an example imports.
+from sklearn.experimental import enable_iterative_imputer  # noqa: F401
+
 import sklearn_vae
 
 project = "sklearn-vae"
