@@ -28,6 +28,7 @@ from ..training import (
 from .evaluation import Evaluation
 from .fitting import Fitting
 from .imputation import Imputation
+from .loadings import Loadings
 from .net import Spec, build_net, made
 
 
@@ -41,9 +42,10 @@ def _name_methods(mixin):
 _name_methods(Fitting)
 _name_methods(Evaluation)
 _name_methods(Imputation)
+_name_methods(Loadings)
 
 
-class BaseVAE(Fitting, Evaluation, Imputation, BaseEstimator):
+class BaseVAE(Fitting, Evaluation, Imputation, Loadings, BaseEstimator):
     """What both estimators share: everything but the posterior's families."""
 
     _parameter_constraints = {

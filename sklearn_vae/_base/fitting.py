@@ -52,6 +52,7 @@ from .data import (
     scaled,
     seed_from,
 )
+from .loadings import IN_A_BLOCK
 from .net import Spec, build_net, kept
 from .stream import GROWTH, Stream
 
@@ -106,6 +107,7 @@ class Fitting:
             resume = self.warm_start and hasattr(self, "net_")
             spec, X = self._begin(X, resume, 2)
             X_val = self._given_to_hold_out(spec, X_val)
+            self.n_samples_seen_ = len(X)
             splits = hasattr(self.early_stopping, "get_n_splits")
             device = resolve_device(self.device)
             y, groups = (y if splits else None), splitting.check_groups(groups, X)
@@ -126,6 +128,7 @@ class Fitting:
                 spec, train, valid, max_iter, resume, seed, seeds, settle=X_val is None
             )
             self._diagnose(X, weight)
+            self._describe(X, weight)
         warn_of_collapse(self)
         warn_of_no_upper_bound(self)
         limit = "max_iter" if still_improving else "max_time" if self.net_.was_late_ else None
@@ -175,6 +178,7 @@ class Fitting:
             resume = hasattr(self, "net_")
             least, device = 1 if resume else 2, resolve_device(self.device)
             spec, X = self._begin(X, resume, least)
+            self.n_samples_seen_ = len(X) + (getattr(self, "n_samples_seen_", 0) if resume else 0)
             weight = check_weight(sample_weight, X)
             X, weight = splitting.counted(X, weight, device, least=least)
             missing = has_missing(X)
@@ -186,6 +190,7 @@ class Fitting:
                 None if moments is None else {**moments._asdict(), "looked_at": looked_at}
             )
             self._diagnose(X, weight)
+            self._describe(X, weight, IN_A_BLOCK)
         warn_of_no_upper_bound(self)
         return self
 

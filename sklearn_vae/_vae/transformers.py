@@ -146,10 +146,38 @@ PARAMETERS = """
     dispersion_ : ndarray of shape (n_features,)
         Dispersion of the negative binomial: the variance is mean + dispersion mean^2.
 
+    components_ : ndarray of shape (n_components, n_columns)
+        The loadings: by how much the mean of x changes with each component, in X's units, on
+        average over the training data. With ``hidden_layer_sizes=()`` they are those of
+        :class:`~sklearn.decomposition.FactorAnalysis` up to a rotation. Elsewhere they are the mean
+        of the decoder's derivatives, which hides slopes that change their sign. There is a column
+        for each column of X, or for each level of a category, whose probability it is about. The
+        components come in the order of `kl_per_component_`. The sign is that with which a component
+        correlates positively with the column of X that its covariance is largest with.
+
+    explained_variance_ratio_ : ndarray of shape (n_components,)
+        Share of the variance of the training data that the reconstruction gains by each component.
+        With ``hidden_layer_sizes=()`` and shared noise they are PCA's, but for the shrinkage of the
+        posterior mean. Their sum is the R^2 of the reconstruction, of columns divided by `scale_`.
+        This is ``r2_score(X, model.inverse_transform(model.transform(X)))`` where each column was
+        divided by its own standard deviation. With ``multioutput="variance_weighted"`` it is so
+        where all were divided by one number. In a DataFrame of several kinds of columns each counts
+        alike. The shares mostly decrease, as `kl_per_component_` does.
+
+    column_names_ : ndarray of shape (n_columns,)
+        Names of the columns of `components_`: those of X, with the level behind that of a category.
+
+    n_components_ : int
+        The number of components.
+
+    n_samples_seen_ : int
+        Rows that were fitted to, by all calls of `partial_fit` together. After `partial_fit`, the
+        attributes of the components are those of its last block (of up to 128 rows of it for
+        `components_` and `explained_variance_ratio_`).
+
     kl_per_component_ : ndarray of shape (n_components,)
-        Mean KL of each component over the training data, in nats: what it tells of a sample, the
-        counterpart of PCA's ``explained_variance_ratio_``. (The chain rule over components; from
-        at most 10,000 rows.)
+        Mean KL of each component over the training data, in nats: what it tells of a sample. (The
+        chain rule over components; from at most 10,000 rows.)
 
     active_components_ : ndarray of shape (n_active,)
         Components whose posterior mean varies over the data (variance above 0.01), in decreasing

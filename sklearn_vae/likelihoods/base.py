@@ -172,6 +172,23 @@ class Likelihood(Part, nn.Module):
         """The mean of x, (n, n_features), under p(x | z_k) of weights (K, n) that add up to 1."""
         return torch.einsum("kn,knj->nj", weights, p.mean)
 
+    @property
+    def levels(self) -> np.ndarray:
+        """How many columns each feature has in `one_hot`, (n_features,)."""
+        return np.ones(self.n_features, dtype=int)
+
+    def one_hot(self, x: Tensor) -> Tensor:
+        """Rows as numbers (..., sum of `levels`), a category as indicators of its levels."""
+        return x
+
+    def one_hot_mean(self, p: Distribution) -> Tensor:
+        """The mean of `one_hot` under p(x | z)."""
+        return p.mean
+
+    def one_hot_variance(self, p: Distribution) -> Tensor:
+        """Its variance."""
+        return p.variance
+
     def calibrate(self, evidence: NamedTuple) -> None:
         """Settle what held-out rows tell better than training: by default a learned noise.
 

@@ -97,6 +97,20 @@ class Categorical(Likelihood):
         codes = torch.arange(self.has.shape[1], device=x.device)
         return (x[..., None] == codes).to(x.dtype)[..., self.has]
 
+    @property
+    def levels(self) -> np.ndarray:
+        return np.asarray(self.n_levels)
+
+    def one_hot(self, x: Tensor) -> Tensor:
+        return self.encode(x)
+
+    def one_hot_mean(self, p: Categories) -> Tensor:
+        return p.probs[..., self.has]
+
+    def one_hot_variance(self, p: Categories) -> Tensor:
+        share = self.one_hot_mean(p)
+        return share * (1 - share)
+
     def typical(self, x: np.ndarray) -> np.ndarray:
         """The most frequent code of each column."""
         counts = [np.bincount(c[~np.isnan(c)].astype(int), minlength=1) for c in x.T]

@@ -150,6 +150,31 @@ class Mixed(Likelihood):
         pairs = zip(self.parts, p.parts, strict=True)
         return torch.cat([part.mean_over(own, weights) for part, own in pairs], -1)[..., self.order]
 
+    @property
+    def levels(self) -> np.ndarray:
+        out = np.empty(self.n_features, dtype=int)
+        for part, j in zip(self.parts, self._columns(), strict=True):
+            out[j] = part.levels
+        return out
+
+    def one_hot(self, x: Tensor) -> Tensor:
+        pairs = zip(self.parts, self.index, strict=True)
+        return self._in_order([part.one_hot(x[..., j]) for part, j in pairs])
+
+    def one_hot_mean(self, p: Product) -> Tensor:
+        pairs = zip(self.parts, p.parts, strict=True)
+        return self._in_order([part.one_hot_mean(own) for part, own in pairs])
+
+    def one_hot_variance(self, p: Product) -> Tensor:
+        pairs = zip(self.parts, p.parts, strict=True)
+        return self._in_order([part.one_hot_variance(own) for part, own in pairs])
+
+    def _in_order(self, blocks: list[Tensor]) -> Tensor:
+        """What each block has in `one_hot`, in the order of the table's columns."""
+        pairs = zip(self.parts, self._columns(), strict=True)
+        owner = np.concatenate([np.repeat(j, part.levels) for part, j in pairs])
+        return torch.cat(blocks, -1)[..., np.argsort(owner, kind="stable")]
+
     def calibrate(self, evidence) -> None:
         for part, j in zip(self.parts, self.index, strict=True):
             part.calibrate(evidence.of(j))
