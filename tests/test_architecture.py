@@ -50,6 +50,7 @@ STAIRCASE = {
     "batch": set(),
     "parts": set(),
     "datasets": set(),
+    "displays": set(),
 }
 ONLY_IN = {
     "skorch": {"training"},

@@ -1,0 +1,133 @@
+"""How training went."""
+
+import numpy as np
+
+from .tools import axes_for, before_model, parts_of
+
+
+class LossCurveDisplay:
+    """Training and held-out loss over the epochs.
+
+    It is made by :meth:`from_estimator`. A loss is minus the objective, in nats per sample and in
+    X's units; smaller is better.
+
+    Parameters
+    ----------
+    loss_curve : array-like of shape (n_epochs,)
+        Training loss of each epoch.
+    validation_loss_curve : array-like of shape (n_epochs,), default=None
+        Held-out loss of each epoch.
+
+    best_epoch : int, default=None
+        After how many epochs the weights were best; 0 for the start.
+    best_loss : float, default=None
+        The loss there.
+
+    parts : dict of float, default=None
+        Of the fitted model and some rows: "reconstruction", minus E[log p(x | z)], and "kl". Their
+        sum is minus the evidence lower bound.
+
+    Attributes
+    ----------
+    line_, validation_line_, best_, parts_ : matplotlib artists
+        The curves, the mark where the weights were best and the band of the KL; None where there is
+        nothing to draw.
+    ax_ : matplotlib Axes
+    figure_ : matplotlib Figure
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from sklearn_vae import VAETransformer
+    >>> from sklearn_vae.displays import LossCurveDisplay
+    >>> X, _ = load_iris(return_X_y=True)
+    >>> display = LossCurveDisplay.from_estimator(VAETransformer(random_state=0).fit(X))
+    """
+
+    def __init__(
+        self,
+        loss_curve,
+        *,
+        validation_loss_curve=None,
+        best_epoch=None,
+        best_loss=None,
+        parts=None,
+    ):
+        self.loss_curve = loss_curve
+        self.validation_loss_curve = validation_loss_curve
+        self.best_epoch = best_epoch
+        self.best_loss = best_loss
+        self.parts = parts
+
+    @classmethod
+    def from_estimator(cls, estimator, X=None, *, ax=None, **kwargs):
+        """Draw the losses of a fitted model.
+
+        Parameters
+        ----------
+        estimator : estimator or Pipeline
+            A fitted model, or a pipeline that ends with one.
+        X : array-like of shape (n_samples, n_features), default=None
+            Rows for which the parts of the loss are drawn: the reconstruction and the KL.
+        ax : matplotlib Axes, default=None
+            Where to draw; None for a new figure.
+        **kwargs : dict
+            Of both curves, for ``Axes.plot``.
+
+        Returns
+        -------
+        LossCurveDisplay
+        """
+        before, model = parts_of(estimator, cls, "loss_curve_", "best_loss_")
+        validation, parts = model.validation_loss_curve_, None
+        watched = model.loss_curve_ if validation is None else validation
+        best = None
+        if validation is not None and len(watched):
+            is_start = min(watched) > model.best_loss_ + 1e-6 * abs(model.best_loss_)
+            best = 0 if is_start else int(np.argmin(watched)) + 1
+        if X is not None:
+            terms = model.elbo(before_model(before, X), split=True)
+            parts = {"reconstruction": -terms.reconstruction.mean(), "kl": terms.kl.mean()}
+        display = cls(
+            model.loss_curve_,
+            validation_loss_curve=validation,
+            best_epoch=best,
+            best_loss=model.best_loss_,
+            parts=parts,
+        )
+        return display.plot(ax=ax, **kwargs)
+
+    def plot(self, ax=None, **kwargs):
+        """Draw.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, default=None
+            Where to draw; None for a new figure.
+        **kwargs : dict
+            Of both curves, for ``Axes.plot``.
+
+        Returns
+        -------
+        self : LossCurveDisplay
+        """
+        ax = axes_for(ax, type(self))
+        self.validation_line_ = self.best_ = self.parts_ = None
+        epochs = np.arange(1, len(self.loss_curve) + 1)
+        (self.line_,) = ax.plot(epochs, self.loss_curve, **{"label": "training rows"} | kwargs)
+        if self.validation_loss_curve is not None:
+            how = {"label": "held-out rows"} | kwargs
+            (self.validation_line_,) = ax.plot(epochs, self.validation_loss_curve, **how)
+        if self.best_epoch is not None:
+            label = f"best: epoch {self.best_epoch}" if self.best_epoch else "best: at the start"
+            how = {"color": "black", "marker": "*", "s": 90, "zorder": 3, "label": label}
+            self.best_ = ax.scatter([self.best_epoch], [self.best_loss], **how)
+        if self.parts is not None:
+            low, kl = self.parts["reconstruction"], self.parts["kl"]
+            how = {"color": "tab:green", "alpha": 0.2, "linewidth": 0}
+            label = f"loss of X after the fit: {low:.1f} (reconstruction) + {kl:.1f} (KL)"
+            self.parts_ = ax.axhspan(low, low + kl, label=label, **how)
+        ax.set(xlabel="Epoch", ylabel="Loss (nats per sample)", title="Loss during training")
+        ax.legend()
+        self.ax_, self.figure_ = ax, ax.figure
+        return self
