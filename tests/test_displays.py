@@ -4,6 +4,8 @@ import inspect
 import subprocess
 import sys
 import warnings
+from email.message import Message
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,6 +17,7 @@ from sklearn.model_selection import LearningCurveDisplay
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+import sklearn_vae
 from sklearn_vae import RhoVAETransformer, VAETransformer, displays
 
 matplotlib = pytest.importorskip("matplotlib")
@@ -24,6 +27,7 @@ matplotlib.use("Agg")
 from matplotlib import pyplot  # noqa: E402
 
 ALL = [getattr(displays, name) for name in displays.__all__]
+DOCS = Path(__file__).parent.parent / "docs"
 DIGITS = load_digits().data[:200]
 WINE, CLASSES = load_wine(return_X_y=True, as_frame=True)
 MIXED = pandas.DataFrame(
@@ -246,3 +250,32 @@ def test_matplotlib_is_imported_when_something_is_drawn():
         "    raise AssertionError\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+# --- the HTML representation ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["VAETransformer", "RhoVAETransformer", "VAEImputer"])
+def test_the_html_links_to_the_page_of_the_estimator(name, monkeypatch):
+    from sklearn_vae._base import links
+
+    estimator = getattr(sklearn_vae, name)()
+    monkeypatch.setattr(links, "site", lambda: "https://example.org/stable")
+    page = f"https://example.org/stable/api/generated/sklearn_vae.{name}.html"
+    assert page in estimator._repr_html_()
+    assert f"\n   {name}\n" in (DOCS / "api.rst").read_text()
+    monkeypatch.setattr(links, "site", lambda: "")
+    assert "api/generated" not in estimator._repr_html_()
+    assert "/modules/generated/" not in estimator._repr_html_()
+
+
+def test_the_site_is_the_one_that_the_metadata_name(monkeypatch):
+    from sklearn_vae._base import links
+
+    known = Message()
+    known["Project-URL"] = "Source, https://example.org/source"
+    known["Project-URL"] = "Documentation, https://example.org/stable/"
+    monkeypatch.setattr(links, "metadata", lambda package: known)
+    assert links.site.__wrapped__() == "https://example.org/stable"
+    monkeypatch.setattr(links, "metadata", lambda package: Message())
+    assert links.site.__wrapped__() == ""

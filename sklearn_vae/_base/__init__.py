@@ -28,6 +28,7 @@ from ..training import (
 from .evaluation import Evaluation
 from .fitting import Fitting
 from .imputation import Imputation
+from .links import DocumentationLink
 from .loadings import Loadings
 from .net import Spec, build_net, made
 
@@ -45,7 +46,7 @@ _name_methods(Imputation)
 _name_methods(Loadings)
 
 
-class BaseVAE(Fitting, Evaluation, Imputation, Loadings, BaseEstimator):
+class BaseVAE(Fitting, Evaluation, Imputation, Loadings, DocumentationLink, BaseEstimator):
     """What both estimators share: everything but the posterior's families."""
 
     _parameter_constraints = {

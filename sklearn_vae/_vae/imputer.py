@@ -9,12 +9,13 @@ from sklearn.utils._param_validation import HasMethods, Interval
 from sklearn.utils.validation import _check_feature_names_in, check_is_fitted, validate_data
 
 from .._base.data import seed_from
+from .._base.links import DocumentationLink
 from .transformers import VAETransformer
 
 MOST_COMPONENTS = 30
 
 
-class VAEImputer(TransformerMixin, BaseEstimator):
+class VAEImputer(TransformerMixin, DocumentationLink, BaseEstimator):
     """Fill missing values by a variational autoencoder.
 
     It takes the place of :class:`~sklearn.impute.IterativeImputer` in a pipeline. A missing value

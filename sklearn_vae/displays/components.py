@@ -307,6 +307,8 @@ class LoadingsDisplay:
             self.arrows_.append(ax.annotate("", length * loadings[:, j], (0, 0), arrowprops=how))
             end = 1.06 * length * loadings[:, j]
             ax.text(*end, str(self.column_names[j]), ha="center", va="center", fontsize=8)
+        edge = 1.25 * np.abs(Z).max()  # the names stand beyond the arrows
+        ax.set(xlim=(-edge, edge), ylim=(-edge, edge), aspect="equal")
         ax.axhline(0, color="grey", linewidth=0.6)
         ax.axvline(0, color="grey", linewidth=0.6)
         names = [f"Component {c}" for c in components]
