@@ -42,8 +42,8 @@ from ..training import every_kth
 
 DESCRIBED = 10_000  # rows of X, and draws from the prior, at most
 IN_A_BLOCK = 128  # rows of a block of a stream, at most
-NUMBERS = 2**20  # in any array of them, at most
-DECODED, FEWEST = 1024, 16  # B and f_S are found at 2 DECODED / d rows at most
+NUMBERS = 2**20  # in those rows and in those draws, at most
+DECODED, FEWEST = 1024, 16  # B and f_S are found at up to 2 DECODED / d rows
 OTHERS = 2  # other rows, for each of those
 STEP = 1e-3  # of a central difference
 TINY = 1e-300
@@ -187,7 +187,7 @@ class Loadings:
         weight = np.ones(len(X)) if weight is None else weight[rows]
         z = self._of_samples(lambda module, rows: module.encode(rows).mean, X)
         x = self._of_samples(lambda module, rows: module.likelihood.one_hot(rows.x), X)
-        n = 2 * min(len(X), DECODED, NUMBERS // (8 * x.shape[1])) // z.shape[1]
+        n = 2 * min(len(X), DECODED, NUMBERS // (4 * x.shape[1])) // z.shape[1]
         some = every_kth(X, max(n, FEWEST))
         B = self._mean_jacobian(z[some], weight[some])
         self.components_ = self._with_constants(B * self._scale_of_columns())

@@ -158,7 +158,8 @@ PARAMETERS = """
     explained_variance_ratio_ : ndarray of shape (n_components,)
         Share of the variance of the training data that the reconstruction gains by each component.
         With ``hidden_layer_sizes=()`` and shared noise they are PCA's, but for the shrinkage of the
-        posterior mean. Their sum is the R^2 of the reconstruction, of columns divided by `scale_`.
+        posterior mean; an autoregressive posterior has another basis, where only their sum is
+        PCA's. Their sum is the R^2 of the reconstruction, of columns divided by `scale_`.
         This is ``r2_score(X, model.inverse_transform(model.transform(X)))`` where each column was
         divided by its own standard deviation. With ``multioutput="variance_weighted"`` it is so
         where all were divided by one number. In a DataFrame of several kinds of columns each counts

@@ -95,7 +95,8 @@ class ReconstructionDisplay:
         rebuilt = in_units_of_X(before, model.inverse_transform(model.transform(seen)))
         given = X if hasattr(before, "inverse_transform") or before is None else seen
         names = getattr(given, "columns", None)
-        given, rebuilt = np.asarray(given), np.asarray(rebuilt)
+        given = given.toarray() if hasattr(given, "toarray") else np.asarray(given)
+        rebuilt = np.asarray(rebuilt)
         names = column_names(before, model, given.shape[1]) if names is None else list(names)
         check_image_shape(image_shape, given.shape[1], cls)
         rows = np.arange(min(len(given), 5 if image_shape is None else 8)) if rows is None else rows
