@@ -4,6 +4,7 @@ import warnings
 from numbers import Integral
 
 import torch
+from sklearn.exceptions import ConvergenceWarning
 
 from ..parts import Part
 from ..posteriors import Posterior
@@ -46,6 +47,25 @@ def warn_of_no_upper_bound(model):
             UserWarning,
             stacklevel=4,
         )
+
+
+def warn_of_early_end(model, still_improving):
+    """Say that a limit or Ctrl-C ended a fit before its time; a callback's author knows."""
+    name, ended_by = type(model).__name__, model.net_.ended_by_
+    limit = ended_by or ("max_iter" if still_improving else None)
+    if limit in ("max_iter", "max_time"):
+        message = (
+            f"{name}.fit was still improving when {limit}={getattr(model, limit)} ended it. "
+            f"Raise {limit} to train longer."
+        )
+    elif limit == "Ctrl-C":
+        message = (
+            f"{name}.fit was ended by Ctrl-C. The model is the best so far. Set warm_start=True "
+            "and call fit to train on."
+        )
+    else:
+        return
+    warnings.warn(message, ConvergenceWarning, stacklevel=4)
 
 
 def check_parameters(model):

@@ -13,7 +13,6 @@ from contextlib import contextmanager
 import numpy as np
 import torch
 from sklearn.base import _fit_context
-from sklearn.exceptions import ConvergenceWarning
 
 from ..batch import Batch
 from ..selection import (
@@ -40,6 +39,7 @@ from .checks import (
     check_parameters,
     check_same_architecture,
     warn_of_collapse,
+    warn_of_early_end,
     warn_of_no_upper_bound,
 )
 from .data import (
@@ -55,12 +55,13 @@ from .data import (
 from .loadings import IN_A_BLOCK
 from .net import Spec, build_net, kept
 from .stream import GROWTH, Stream
+from .progress import CallbackSupportMixin, Tasks
 
 ACTIVE = 0.01  # variance of a component's posterior mean over the data (Burda et al. 2016)
 DIAGNOSED = 10_000  # rows at most
 
 
-class Fitting:
+class Fitting(CallbackSupportMixin):
     """`fit` and `partial_fit`."""
 
     @_fit_context(prefer_skip_nested_validation=True)
@@ -94,6 +95,10 @@ class Fitting:
         ValueError
             If a parameter or the data are out of range, the device is not there, or the loss
             becomes non-finite. Whatever the estimator was before, it still is.
+        KeyboardInterrupt
+            At Ctrl-C, and again the estimator is what it was. With
+            ``net_params={"keep_on_interrupt": True}`` Ctrl-C ends the fit instead, and the model is
+            the best so far.
 
         Warns
         -----
@@ -101,8 +106,10 @@ class Fitting:
             If most components tell nothing, if held-out rows seem to be related to the rows trained
             on, or if the likelihood has no upper bound, so that the score means nothing.
         ConvergenceWarning
-            If `max_iter` ended a training that was still improving, or `max_time` ended it.
+            If `max_iter` ended a training that was still improving, or `max_time` or Ctrl-C ended
+            it.
         """
+        tasks = Tasks.of(self, X, y, sample_weight)
         with self._unchanged_on_failure():
             resume = self.warm_start and hasattr(self, "net_")
             spec, X = self._begin(X, resume, 2)
@@ -124,21 +131,15 @@ class Fitting:
                 rest = y, groups, X_val, seeds[0]
                 train, valid, max_iter = self._held_out(X, how, *rest)
             self._moments = None
-            still_improving = self._train(
-                spec, train, valid, max_iter, resume, seed, seeds, settle=X_val is None
-            )
+            how = {"settle": X_val is None, "tasks": tasks}
+            still_improving = self._train(spec, train, valid, max_iter, resume, seed, seeds, **how)
             self._diagnose(X, weight)
             self._describe(X, weight)
+        if tasks is not None:
+            tasks.end()
         warn_of_collapse(self)
         warn_of_no_upper_bound(self)
-        limit = "max_iter" if still_improving else "max_time" if self.net_.was_late_ else None
-        if limit:
-            warnings.warn(
-                f"{type(self).__name__}.fit was still improving when "
-                f"{limit}={getattr(self, limit)} ended it. Raise {limit} to train longer.",
-                ConvergenceWarning,
-                stacklevel=3,
-            )
+        warn_of_early_end(self, still_improving)
         return self
 
     @_fit_context(prefer_skip_nested_validation=True)
@@ -339,7 +340,9 @@ class Fitting:
         )
         return rows[train], rows[valid], max_iter
 
-    def _train(self, spec, x, x_valid, max_iter, resume, seed, seeds, settle=True, start=None):
+    def _train(
+        self, spec, x, x_valid, max_iter, resume, seed, seeds, settle=True, start=None, tasks=None
+    ):
         """Train a net, from the fitted one or from a start, and let the best become the model.
 
         With `start`, a net, from there.
@@ -374,7 +377,7 @@ class Fitting:
             net, x, x_valid, max_iter, Seeds(*seeds[3:]), self.n_iter_ if resume else 0
         )
         net.deadline_ = time.monotonic() + (np.inf if self.max_time is None else self.max_time)
-        with net.in_its_threads():
+        with net.fitting(), net.telling(tasks):
             best = best_net(trainer, starts, settle)
         if start is not None or not resume:
             # Where training goes on, components stay what they were.
@@ -425,6 +428,19 @@ class Fitting:
         self.net_, self._spec, self._seed = net, kept(self.get_params(deep=False)), seed
         for name, value in likelihood.learned().items():
             setattr(self, name, self._of_all_features(value))
+
+    def _attributes_of(self, net):
+        """What makes a model of this estimator and a net that is in training.
+
+        A net of its own, with the weights that this one has now.
+        """
+        params = kept(self.get_params(deep=False))
+        how = self.scale_, torch.device(net.device), 0, self._missing_filled_by()
+        own = build_net(Spec.of(params, self._table), *how)
+        with net.settled():
+            own.load_weights(net.weights())
+        own.module_.eval()
+        return {"net_": own, "_spec": params}
 
     def _of_all_features(self, value):
         """An array over the features of the model as one over all, 0 for those left out."""

@@ -10,12 +10,13 @@ from sklearn.utils.validation import _check_feature_names_in, check_is_fitted, v
 
 from .._base.data import seed_from
 from .._base.links import DocumentationLink
+from .._base.progress import CallbackSupportMixin, as_a_task
 from .transformers import VAETransformer
 
 MOST_COMPONENTS = 30
 
 
-class VAEImputer(TransformerMixin, DocumentationLink, BaseEstimator):
+class VAEImputer(CallbackSupportMixin, TransformerMixin, DocumentationLink, BaseEstimator):
     """Fill missing values by a variational autoencoder.
 
     It takes the place of :class:`~sklearn.impute.IterativeImputer` in a pipeline. A missing value
@@ -135,7 +136,8 @@ class VAEImputer(TransformerMixin, DocumentationLink, BaseEstimator):
         estimator = self._made(X_known.shape[1])
         if estimator.get_params().get("random_state") is None:
             estimator.set_params(random_state=self._seed)
-        self.estimator_ = estimator.fit(X_known)
+        with as_a_task(self, estimator, X, y):
+            self.estimator_ = estimator.fit(X_known)
         self.indicator_ = None
         if self.add_indicator:
             self.indicator_ = MissingIndicator(error_on_new=False).fit(X)

@@ -117,14 +117,18 @@ PARAMETERS = """
 
     net_params : dict or None, default=None
         Anything that the skorch net takes, over what this class gives it: ``callbacks``,
-        ``optimizer``, ``optimizer__weight_decay``, ``compile`` ...
+        ``optimizer``, ``optimizer__weight_decay``, ``compile`` ... With
+        ``{"keep_on_interrupt": True}`` Ctrl-C ends a fit as `max_time` does, with the best weights
+        so far.
 
     random_state : int, RandomState instance or None, default=None
         An int gives the same result each time; None a different one. Global random streams are
         not touched in any case.
 
     verbose : int, default=0
-        1 prints a line per epoch.
+        1 prints a table with a line for each epoch: its stage, such as "2 of 4: second start", and
+        its losses. Progress bars come from scikit-learn's callbacks, from its version 1.9 on:
+        ``set_callbacks(ProgressBar())``.
 
     Attributes
     ----------

@@ -31,8 +31,10 @@ With rows held out, in order:
 With no rows held out the first start is trained, and that is all. The rows trained on then decide
 which weights are kept. The weights at the start compete in every training.
 
-One net goes through all of it: `history` counts its epochs without a break, and `stage_` says where
-it is.
+One net goes through all of it: `history` counts its epochs without a break, and `progress_` says
+where it is. There are four stages of training at most: the first start, the second start with its
+noise held and then with its noise learned, and the refit or the smaller steps. Where a callback,
+the time limit or Ctrl-C has ended the fit, no training follows, and the best so far is settled.
 """
 
 import copy
@@ -45,7 +47,7 @@ from torch import Tensor
 
 from ..batch import Batch
 from ..module import VAE
-from ..training import KeepBest, Seeds, VAENet, is_alone, thinned
+from ..training import KeepBest, Seeds, Stage, VAENet, is_alone, thinned
 from .evidence import COMPARED, Evidence, verdict
 from .linear import do_rows_tell_the_noise, give_noise, mean_squares
 
@@ -128,7 +130,14 @@ class Trainer:
     seeds : Seeds
     epochs_before : int
         Epochs of an earlier fit that this one goes on from.
+
+    Attributes
+    ----------
+    n_stages : int
+        How many stages of training there may be.
     """
+
+    n_stages = 1
 
     def __init__(
         self,
@@ -146,10 +155,14 @@ class Trainer:
         self.n = len(x) + (0 if x_valid is None else len(x_valid))
         self.has_many_rows = self.n > FEW_ROWS
 
-    def run(self, start: Callable, stage: str, first: Run | None = None) -> Run | None:
+    def run(self, start: Callable, first: Run | None = None) -> Run | None:
         """Train from one start; if there is a first run, only where this one promises more."""
         net, promises = self.net, []
-        self._begin(stage)
+        if first is None:
+            self._enter(1, "first start", self.max_iter)
+        else:
+            self._enter(2, "second start", sum(map(self._trial, TRIAL)) + self.max_iter)
+        self._begin()
         net.keep_best_.is_thorough = False
 
         def train(net: VAENet) -> bool:
@@ -161,6 +174,8 @@ class Trainer:
             return None
         net.fresh_optimizer((SHARE if first else 1) * self._share())
         net.keep_best_.is_thorough = first is not None
+        if first is not None:
+            self._enter(3, "second start, noise learned", self.max_iter)
         origin, before, n_before = copy.deepcopy(net.module_), self.loss(), len(net.history)
         self._train(self.max_iter)
         watch = copy.copy(net.keep_best_)
@@ -180,14 +195,19 @@ class Trainer:
 
     def _is_promising(self, first: Run) -> bool:
         """Train for a while; if much more is explained then than by the first run, to the end."""
-        for steps, share in TRIAL:
-            self._train(min(self.max_iter, -(-steps // self._steps_per_epoch())))
+        for trial in TRIAL:
+            self._train(self._trial(trial))
+            _, share = trial
             unexplained = 1 - _explained(self.net.module_, self.compared)
             if unexplained > (1 - share) * (1 - first.explained):
                 return False
         self.net.keep_best_.is_thorough = True
         self._train(self.max_iter)
         return True
+
+    def _trial(self, trial: tuple[int, float]) -> int:
+        """How many epochs a trial has."""
+        return min(self.max_iter, -(-trial[0] // self._steps_per_epoch()))
 
     def _train(self, epochs: int) -> None:
         self.net.train_on(self.x, self.x_valid, epochs, self.seeds, self.epochs_before)
@@ -208,8 +228,9 @@ class Trainer:
     def decay(self, run: Run) -> Run:
         """Go on from the best weights, where the net is, at a smaller learning rate."""
         net, n_before, left = self.net, len(self.net.history), self.max_iter - len(run.epochs)
-        if not run.watch.stopped_ or not left:
+        if not run.watch.stopped_ or not left or net.ended_by_:
             return run
+        self._enter(self.n_stages, "smaller steps", left)
         net.fresh_optimizer(DECAY * self._share())
         self._train(left)
         losses, explained = self._on_compared()
@@ -233,14 +254,16 @@ class Trainer:
         if not run.is_trained:
             noise = net.module_.likelihood.noise
             told = None if noise is None else noise.variance.detach().clone()
-            self._begin("refit")
+            self._begin()
             run.start(net, x_all, None, None)
             if told is not None and not do_rows_tell_the_noise(self.x, x_all.x.shape[1]):
                 give_noise(net.module_, told)  # which rows told that were held out then
             return
-        net.stage_ = "refit"
-        net.fresh_optimizer(SHARE * self._share())
+        if net.ended_by_:
+            return
         epochs = math.ceil(LONGER * run.watch.best_epoch_)
+        self._enter(self.n_stages, "refit", epochs)
+        net.fresh_optimizer(SHARE * self._share())
         # Only who watches or reads along could want the loss of rows that are now trained on.
         held_out = None if is_alone(net, VAENet) and not net.verbose else self.x_valid
         with net.keeping_the_last():
@@ -264,8 +287,20 @@ class Trainer:
             losses=self.net.sample_losses(self.compared),
         )
 
-    def _begin(self, stage: str) -> None:
-        self.net.stage_ = stage
+    def most_stages(self, n_starts: int, settle: bool) -> int:
+        """How many stages of training there may be."""
+        if self.x_valid is None:
+            return 1
+        return 2 * n_starts - 1 + (self.has_many_rows or self.refits(settle))
+
+    def refits(self, settle: bool) -> bool:
+        """Whether the net goes on over all rows in the end."""
+        return settle and not self.has_many_rows and isinstance(self.x, Batch)
+
+    def _enter(self, number: int, title: str, epochs: int) -> None:
+        self.net.progress_ = Stage(number, self.n_stages, title, epochs)
+
+    def _begin(self) -> None:
         self.net.load_weights(self.drawn)
         self.net.fresh_optimizer()
 
@@ -292,12 +327,13 @@ def best_net(trainer: Trainer, starts: list, settle: bool = True) -> Run:
         Whose epochs and best loss are the fit's: the one trained with rows held out.
     """
     net, x_valid = trainer.net, trainer.x_valid
-    first = best = trainer.run(starts[0], "first start")
+    trainer.n_stages = trainer.most_stages(len(starts), settle)
+    first = best = trainer.run(starts[0])
     if x_valid is None:
         return best
-    if first.explained < WELL_EXPLAINED:
+    if first.explained < WELL_EXPLAINED and not net.ended_by_:
         for start in starts[1:]:
-            other = trainer.run(start, "second start", first)
+            other = trainer.run(start, first)
             if other and _takes_over(best.losses - other.losses, other.explained, best.explained):
                 best = other
     net.load_weights(best.weights)
@@ -318,7 +354,7 @@ def best_net(trainer: Trainer, starts: list, settle: bool = True) -> Run:
 def _finish(trainer: Trainer, best: Run, first: VAE, refit: bool) -> None:
     """From the net at a run's best weights to one trained on all rows, and calibrated."""
     net = trainer.net
-    if refit and not trainer.has_many_rows and isinstance(trainer.x, Batch):
+    if trainer.refits(refit):
         loss = trainer.loss()
         trainer.refit(best)
         # What is not a number is not better either.

@@ -75,11 +75,16 @@ def starting_points(
 
     def sharp(net: VAENet, x: Batch, x_valid: Batch, train: Callable[[VAENet], bool]) -> None:
         start_at(net.module_, sharp_model(_sample(x), d, seed))
+
+        def fit_noise() -> None:
+            refit_noise(net.module_, net.module_, thinned(x_valid, COMPARED))
+
         net.module_.likelihood.requires_grad_(False)
-        is_promising = train(net)
+        with net.ending_with(fit_noise):
+            is_promising = train(net)
         net.module_.likelihood.requires_grad_(True)
         if is_promising:
-            refit_noise(net.module_, net.module_, thinned(x_valid, COMPARED))
+            fit_noise()
 
     if init == "random" or name is None:
         return [as_drawn]

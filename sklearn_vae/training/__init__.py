@@ -12,6 +12,8 @@ caller and gone after training; the process's own streams are neither read nor m
 * `batches.py`: its batches of rows.
 * `callbacks.py`: `KeepBest` stops training when the validation loss no longer falls, and restores
   the best weights; `KLWarmUp`.
+* `stages.py`: the stages of a fit, and what ends it; `interrupts.py`: what Ctrl-C does then.
+* `progress.py`: the table that `verbose=1` prints, and who else is told of each epoch.
 * `averaging.py`: the average of the weights over the last steps, which is what is kept.
 * `converted.py`: a module in float64, for evaluation.
 * `graph.py`: a step recorded as a CUDA graph, where nothing forbids it.
@@ -28,6 +30,8 @@ from .batches import Rows, TensorBatches, every_kth, thinned
 from .callbacks import KeepBest, KLWarmUp, StopTraining
 from .devices import SeededInit, available_devices, one_thread_after_fork, resolve_device
 from .net import VALID_BATCH, VAENet
+from .progress import Teller
+from .stages import Stage
 from .state import carries_functions, check_picklable, load_history, load_net_state, net_state
 from .streams import Seeds
 from .watchers import is_alone
@@ -39,7 +43,9 @@ __all__ = [
     "Rows",
     "SeededInit",
     "Seeds",
+    "Stage",
     "StopTraining",
+    "Teller",
     "TensorBatches",
     "VAENet",
     "available_devices",

@@ -20,7 +20,7 @@ import torch
 from skorch import NeuralNet
 from torch import nn
 
-from .callbacks import StopTraining
+from .callbacks import StageIsOver
 
 GAMMA = 8
 WARM_UP = 30  # steps over which the learning rate grows to its value
@@ -82,14 +82,15 @@ def warm_up(step_fn: Callable[[], dict], optimizer: torch.optim.Optimizer, steps
 def averaged(net: NeuralNet, step_fn: Callable) -> Callable:
     """A step after which the average of a net's weights counts it; the first ones are small.
 
-    It raises `StopTraining` where the net's time is over.
+    It ends the training where the net's time is over, or something else has ended the fit.
     """
     average = net.average_
 
     def step(batch: tuple, **fit_params: Any) -> dict:
-        if time.monotonic() > net.deadline_:
-            net.was_late_ = True
-            raise StopTraining
+        if not net.ended_by_ and time.monotonic() > net.deadline_:
+            net.ended_by_ = "max_time"
+        if net.ended_by_:
+            raise StageIsOver
         if average.steps < net._small_steps:
             result = warm_up(lambda: step_fn(batch, **fit_params), net.optimizer_, average.steps)
         else:

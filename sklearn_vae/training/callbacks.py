@@ -15,7 +15,11 @@ WORTH = 0.01  # what an improvement is then, as a share of all that was gained s
 
 
 class StopTraining(Exception):
-    """Raised by a callback to end training where it is, keeping what was learned."""
+    """Raised by a callback to end the whole fit, which keeps the best weights so far."""
+
+
+class StageIsOver(StopTraining):
+    """Raised to end one of a fit's trainings; the fit goes on."""
 
 
 class KeepBest(Callback):
@@ -74,16 +78,14 @@ class KeepBest(Callback):
         self, net: NeuralNet, dataset_valid: Dataset | None = None, **kwargs: Any
     ) -> None:
         if self.weights_ is None:
-            self._offer(net, self._loss(net, dataset_valid or net.watched_rows_))
+            self._offer(net, net.loss_of(dataset_valid or net.watched_rows_))
             self.first_ = self.best_
 
     def on_epoch_end(
         self, net: NeuralNet, dataset_valid: Dataset | None = None, **kwargs: Any
     ) -> None:
         self.epochs_ += 1
-        loss = (
-            net.history[-1, "valid_loss"] if dataset_valid else self._loss(net, net.watched_rows_)
-        )
+        loss = net.history[-1, "valid_loss"] if dataset_valid else net.loss_of(net.watched_rows_)
         self._offer(net, loss)
         if self.best_ < self.mark_ - self._least() or net.epoch_ <= net.criterion_.kl_warmup:
             self.mark_, self.misses_ = self.best_, 0
@@ -91,7 +93,7 @@ class KeepBest(Callback):
             self.misses_ += 1
         if self.misses_ >= self.epochs_allowed(net):
             self.stopped_ = True
-            raise StopTraining
+            raise StageIsOver
 
     def _least(self) -> float:
         """What counts as an improvement."""
@@ -118,10 +120,6 @@ class KeepBest(Callback):
         if loss < self.best_ or self.weights_ is None:
             self.best_, self.best_epoch_ = loss, self.epochs_
             self.weights_ = net.weights()
-
-    @staticmethod
-    def _loss(net: NeuralNet, rows: Dataset) -> float:
-        return net.mean_loss(net.get_iterator(rows), net.validation_step, training=False)
 
 
 class KLWarmUp(Callback):

@@ -3,14 +3,14 @@
 import math
 import operator
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
 from skorch import NeuralNet
-from skorch.callbacks import Callback, EarlyStopping, EpochTimer, PrintLog
+from skorch.callbacks import Callback, EpochTimer
 from skorch.dataset import Dataset, unpack_data
 from skorch.helper import predefined_split
 from skorch.history import History
@@ -23,10 +23,11 @@ from ..module import VAE, VAEOutput
 from ..objectives import fixed_deviates
 from .averaging import WARM_UP, WeightAverage, averaged
 from .batches import Rows, ScoredRows, as_it_is, thinned
-from .callbacks import KeepBest, KLWarmUp, StopTraining
+from .callbacks import KeepBest, KLWarmUp
 from .converted import Converted
-from .devices import threads
 from .graph import may_record, recorded_or
+from .progress import WATCHED, FitLog
+from .stages import Staged
 from .step import step_for
 from .streams import Seeds, Streams
 from .watchers import batches_are_watched, is_alone
@@ -35,11 +36,9 @@ VALID_BATCH = 4096
 IN_CACHE = 2048  # rows at once, so that what a layer gives for them stays near a CPU
 NUMBERS_IN_CACHE = 2**21  # the same of rows of more than 1,024 features
 FIXED_DRAWS = 16
-WORTH_A_THREAD = 2**25  # multiplications in the largest product of a step
-WATCHED = 10_000  # rows trained on, at most, that are watched where none is held out
 
 
-class VAENet(NeuralNet):
+class VAENet(Staged, NeuralNet):
     """A skorch net for `sklearn_vae.module.VAE`: derive from it to change how training runs.
 
     Parameters
@@ -58,6 +57,10 @@ class VAENet(NeuralNet):
     record_steps : bool
         Whether a GPU runs training steps as one CUDA graph (`graph.py`) where that is possible.
 
+    keep_on_interrupt : bool
+        Whether Ctrl-C ends a fit as `max_time` does, with the best weights so far, and does not
+        interrupt it. A second Ctrl-C interrupts it in any case.
+
     use_caching : bool
         As for `skorch.NeuralNet`, but False: what a training step gives is no prediction.
     *args, **kwargs
@@ -71,6 +74,7 @@ class VAENet(NeuralNet):
         autocast: str | None = None,
         n_threads: int | str = "auto",
         record_steps: bool = True,
+        keep_on_interrupt: bool = False,
         use_caching: bool = False,
         **kwargs: Any,
     ):
@@ -80,8 +84,8 @@ class VAENet(NeuralNet):
         self.autocast = autocast
         self.n_threads = n_threads
         self.record_steps = record_steps
-        self.stage_, self.epochs_before_, self.ended_ = None, 0, False
-        self.deadline_, self.was_late_ = math.inf, False
+        self.keep_on_interrupt = keep_on_interrupt
+        self.epochs_before_, self.deadline_ = 0, math.inf
         self._forget_training()
 
     def _forget_training(self) -> None:
@@ -91,22 +95,13 @@ class VAENet(NeuralNet):
 
     @property
     def _default_callbacks(self) -> list[tuple[str, Callback]]:
-        shown = [("print_log", PrintLog())] if self.verbose else []
+        shown = [("print_log", FitLog())] if self.verbose else []
         return [
             ("epoch_timer", EpochTimer()),
             ("kl_warmup", KLWarmUp()),
             ("keep_best", KeepBest()),
             *shown,
         ]
-
-    def in_its_threads(self) -> AbstractContextManager:
-        """A context with the number of threads that this net is trained with."""
-        n_threads = self.n_threads
-        if n_threads == "auto":
-            products = [weight.numel() for weight in self.module_.parameters()]
-            is_small = self.batch_size * max(products) < WORTH_A_THREAD
-            n_threads = 1 if is_small else torch.get_num_threads()
-        return threads(n_threads)
 
     def initialize_module(self) -> "VAENet":
         """In float32, whatever torch's default is."""
@@ -174,18 +169,6 @@ class VAENet(NeuralNet):
             if training:
                 iterator.generator = self._streams and self._streams.shuffle
         return iterator
-
-    def notify(self, method_name: str, **kwargs: Any) -> None:
-        """Call every callback; skorch's `EarlyStopping` stops as `StopTraining` does.
-
-        It raises KeyboardInterrupt, which would hide a true Ctrl-C.
-        """
-        getattr(self, method_name)(self, **kwargs)
-        for _, callback in self.callbacks_:
-            try:
-                getattr(callback, method_name)(self, **kwargs)
-            except KeyboardInterrupt as interrupt:
-                raise StopTraining if isinstance(callback, EarlyStopping) else interrupt from None
 
     def run_single_epoch(
         self,
@@ -261,6 +244,10 @@ class VAENet(NeuralNet):
             losses = torch.stack(losses).tolist()  # the device is waited for once, here
         return sum(map(operator.mul, losses, sizes)) / sum(sizes)
 
+    def loss_of(self, rows: Dataset) -> float:
+        """Mean loss per sample of rows, in this training."""
+        return self.mean_loss(self.get_iterator(rows), self.validation_step, training=False)
+
     def _same_noise_again(self) -> None:
         """With other noise in each validation, luck would decide which weights are best."""
         if self._streams:
@@ -270,16 +257,6 @@ class VAENet(NeuralNet):
     def keep_best_(self) -> KeepBest:
         """The callback that watches the loss."""
         return dict(self.callbacks_)["keep_best"]
-
-    @contextmanager
-    def keeping_the_last(self) -> Iterator[None]:
-        """Within this context all epochs asked for are trained, and the last weights stay."""
-        callbacks = self.callbacks_
-        self.callbacks_ = [(name, callback) for name, callback in callbacks if name != "keep_best"]
-        try:
-            yield
-        finally:
-            self.callbacks_ = callbacks
 
     def weights(self) -> dict[str, Tensor]:
         """A copy of what the module has learned, as a state dict."""
@@ -304,7 +281,9 @@ class VAENet(NeuralNet):
 
     def fresh_optimizer(self, share: float = 1.0) -> None:
         """Forget the optimizer's moments, and go on at a share of the learning rate."""
+        verbose, self.verbose = self.verbose, 0  # skorch would say so, between a table's lines
         self._initialize_optimizer()
+        self.verbose = verbose
         for group in self.optimizer_.param_groups:
             group["lr"] *= share
 
@@ -337,7 +316,7 @@ class VAENet(NeuralNet):
     def train_on(
         self, rows: Batch, held_out: Batch | None, epochs: int, seeds: Seeds, epochs_before: int = 0
     ) -> "VAENet":
-        """Train for `epochs`, or until a callback raises `StopTraining`.
+        """Train for `epochs`, or until this training or the whole fit is over.
 
         Parameters
         ----------
@@ -370,18 +349,19 @@ class VAENet(NeuralNet):
         data = ScoredRows(rows)
         self.watched_rows_ = Rows(thinned(rows, WATCHED)) if held_out is None else None
         self.train_split = None if held_out is None else predefined_split(ScoredRows(held_out))
+        # With nobody else about, nothing that a step rests on changes before training ends.
+        plain = data.is_plain and (held_out is None or held_out.is_plain)
+        alone = plain and is_alone(self, VAENet) and not may_record(self)
+        self.ended_ = True
         try:
-            self._begin_training(data)
-            # With nobody else about, nothing that a step rests on changes before training ends.
-            plain = data.is_plain and (held_out is None or held_out.is_plain)
-            alone = plain and is_alone(self, VAENet) and not may_record(self)
-            self._written = step_for(self, None) if alone else None
-            self.ended_ = True
-            with suppress(StopTraining):
+            with self._until_told():
+                self._begin_training(data)
+                self._written = step_for(self, None) if alone else None
                 self.fit_loop(data, epochs=epochs)
                 self.ended_ = False
             self.average_.show(True)
-            self.notify("on_train_end", X=data, y=None)
+            with self._until_told():
+                self.notify("on_train_end", X=data, y=None)
             return self
         finally:
             self._forget_training()

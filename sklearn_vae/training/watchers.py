@@ -4,8 +4,9 @@ from skorch import NeuralNet
 from skorch.callbacks import Callback, EpochScoring, EpochTimer, PrintLog
 
 from .callbacks import KeepBest, KLWarmUp
+from .progress import FitLog, Teller
 
-OWN = EpochTimer, KLWarmUp, KeepBest, PrintLog
+OWN = EpochTimer, KLWarmUp, KeepBest, PrintLog, FitLog, Teller
 
 
 def batches_are_watched(net: NeuralNet) -> bool:
