@@ -4,13 +4,13 @@ import json
 
 import numpy as np
 import pytest
-from sklearn.base import BaseEstimator, clone
+from sklearn.base import clone
 from sklearn.datasets import load_iris
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from sklearn_vae import VAEImputer, VAETransformer
+from sklearn_vae import VAEImputer, VAEOutlierDetector, VAETransformer
 from sklearn_vae.training import StopTraining
 
 callback = pytest.importorskip("sklearn.callback", reason="scikit-learn before 1.9 has none")
@@ -178,15 +178,13 @@ def test_through_a_grid_search_of_pipelines(n_jobs, tmp_path):
     assert ours.count(("begin", "epoch")) == ours.count(("end", "epoch")) >= 4 * 5
 
 
-def inside(tmp_path, outer: BaseEstimator):
-    outer.set_callbacks(ToFile(tmp_path / "log")).fit(X)
+@pytest.mark.parametrize("Outer", [VAEImputer, VAEOutlierDetector])
+def test_through_the_estimators_around_others(Outer, tmp_path):
+    Outer(quick(), random_state=0).set_callbacks(ToFile(tmp_path / "log")).fit(X)
     lines = [json.loads(line) for line in (tmp_path / "log").read_text().splitlines()]
-    return [(name, task) for event, name, task in lines if event == "end"]
-
-
-def test_through_the_imputer(tmp_path):
-    ends = inside(tmp_path, VAEImputer(quick(), random_state=0))
-    assert ends[-1] == ("VAEImputer", "fit")
+    ends = [(name, task) for event, name, task in lines if event == "end"]
+    assert ends[-1] == (Outer.__name__, "fit")
+    assert ends.count(("VAETransformer", "fit")) == 1
     assert ("VAETransformer", "epoch") in ends
 
 

@@ -26,10 +26,7 @@ def quick(Estimator=VAETransformer, random_state=0, contamination=0.1, **params)
 @parametrize_with_checks(
     [
         VAEOutlierDetector(),
-        quick(),
-        quick(contamination=0.3),
-        quick(RhoVAETransformer, hidden_layer_sizes=()),
-        quick(likelihood=Gaussian("per_feature")),
+        quick(RhoVAETransformer, hidden_layer_sizes=(), contamination=0.3),
     ]
 )
 def test_scikit_learn(estimator, check):
@@ -63,12 +60,11 @@ def test_a_linear_model_scores_as_its_normal_distribution():
     np.testing.assert_allclose(detector.score_samples(X_WINE), expected, rtol=1e-4)
 
 
-@pytest.mark.parametrize("Detector", [quick, VAEOutlierDetector])
-def test_a_value_out_of_place_is_blamed_on_its_column(Detector):
+def test_a_value_out_of_place_is_blamed_on_its_column():
     """For each column in turn, in whatever unit."""
     units = 10.0 ** (np.arange(X_WINE.shape[1]) % 7 - 3)
     X = X_WINE * units
-    detector = Detector(random_state=0).fit(X)
+    detector = VAEOutlierDetector(random_state=0).fit(X)
     blamed = []
     before = detector.score_samples(X[::9])
     for column in range(X.shape[1]):
