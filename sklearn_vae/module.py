@@ -132,7 +132,9 @@ class VAE(nn.Module):
         n_inputs = self.likelihood.n_inputs + (n_features if sees_missing else 0)
         self.encoder = encoder(n_inputs, posterior.n_numbers(n_components))
         self.decoder = decoder(n_components, self.likelihood.n_numbers)
-        self.width = max(len(weight) for weight in self.parameters() if weight.ndim)
+        widths = [len(weight) for weight in self.parameters() if weight.ndim]
+        self.width = max(getattr(net, "width", 0) for net in (self.encoder, self.decoder))
+        self.width = max(self.width, *widths)
 
     @property
     def sees_missing(self) -> bool:

@@ -14,9 +14,18 @@ default,
 
 whose last layer starts at 0 in the place of g. With no hidden layer only the linear path is left,
 and the autoencoder of two such networks is probabilistic PCA or factor analysis.
+
+`ConvEncoder` and `ConvDecoder` are networks for rows that are flattened images,
+
+    encoder:  image, (convolution, activation) ..., flatten, (linear, activation) ..., linear
+    decoder:  (linear, activation) ..., unflatten, (transposed convolution, activation) ..., image
+
+with windows of 4 x 4 pixels that move by 2. Each convolution halves the height and the width, and
+each transposed convolution doubles them (LeCun et al. 1998; Radford et al. 2016).
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
@@ -49,6 +58,27 @@ ACTIVATIONS = {
 }
 
 
+NUMBERS = 2**22  # of the widest layer, that are held at once where no gradients are asked for
+
+
+@torch.no_grad()
+def widest_layer(net: nn.Module, n_in: int) -> int:
+    """How many numbers the widest layer of a network gives for a row of n_in numbers."""
+    sizes, was_training = [n_in], net.training
+
+    def note(layer: nn.Module, args: tuple, y: Tensor) -> None:
+        sizes.append(y.numel() if isinstance(y, Tensor) else 0)
+
+    hooks = [layer.register_forward_hook(note) for layer in net.modules()]
+    try:
+        net.eval()(torch.zeros(1, n_in))
+    finally:
+        net.train(was_training)
+        for hook in hooks:
+            hook.remove()
+    return max(sizes)
+
+
 class LinearPath(nn.Module):
     """A network with a linear path beside it.
 
@@ -58,12 +88,19 @@ class LinearPath(nn.Module):
         Number of inputs and outputs.
     make : callable
         ``make(n_in, n_out) -> nn.Module``, the network.
+
+    Attributes
+    ----------
+    width : int
+        How many numbers the widest layer gives for a row. In evaluation the network is given so
+        many rows at once that its memory is bounded.
     """
 
     def __init__(self, n_in: int, n_out: int, make: Callable):
         super().__init__()
         self.linear = nn.Linear(n_in, n_out)
         self.net = make(n_in, n_out)
+        self.width = max(n_out, widest_layer(self.net, n_in))
         self.gate = nn.Parameter(torch.ones(n_out))
         # Which of the network's own inputs and outputs are which, times which factor.
         self.register_buffer("inputs", torch.arange(n_in))
@@ -73,8 +110,16 @@ class LinearPath(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (n, n_in) to (n, n_out)."""
-        y = self.net((x * self.input_factors)[:, self.inputs])
-        return torch.addcmul(self.linear(x), self.gate * self.output_factors, y[:, self.outputs])
+        y = self._beside((x * self.input_factors).index_select(1, self.inputs))
+        y = y.index_select(1, self.outputs)
+        return torch.addcmul(self.linear(x), self.gate * self.output_factors, y)
+
+    def _beside(self, x: Tensor) -> Tensor:
+        """What the network gives for x (n, n_in), in parts where memory is to be bounded."""
+        n_rows = max(1, NUMBERS // self.width)
+        if torch.is_grad_enabled() or self.training or len(x) <= n_rows:
+            return self.net(x)
+        return torch.cat([self.net(part) for part in x.split(n_rows)])
 
     @property
     def is_linear(self) -> bool:
@@ -140,6 +185,7 @@ class MLP(LinearPath):
     ):
         nn.Module.__init__(self)
         self.linear = nn.Linear(n_in, n_out)
+        self.width = max(n_in, n_out, *hidden_layer_sizes)
         sizes, act = [n_in, *hidden_layer_sizes], ACTIVATIONS[activation]
         layers = [layer for a, b in pairwise(sizes) for layer in (nn.Linear(a, b), act())]
         last = nn.Linear(sizes[-1], n_out, bias=False) if layers else None
@@ -165,3 +211,159 @@ class MLP(LinearPath):
         if self.net is not None:
             first = self.net[0].weight
             first.copy_(first[:, order] * signs)
+
+
+@dataclass(frozen=True)
+class ImageShape:
+    """How the columns of a row make up an image.
+
+    Attributes
+    ----------
+    channels, height, width : int
+        Columns go through the width first and the channels last.
+
+    kept : ndarray of shape (n_kept,)
+        Which of the channels * height * width columns the networks see, by number.
+    """
+
+    channels: int
+    height: int
+    width: int
+    kept: np.ndarray
+
+    @classmethod
+    def of(cls, shape: Sequence[int], n_filters: Sequence[int], kept: np.ndarray) -> "ImageShape":
+        """From (height, width) or (channels, height, width), for columns where `kept` is True.
+
+        Raises
+        ------
+        ValueError
+            If columns do not make up such images, or images are too small for the convolutions.
+        """
+        image = cls(*((1,) * (3 - len(shape)) + tuple(map(int, shape))), np.flatnonzero(kept))
+        if image.size != len(kept):
+            raise ValueError(
+                f"image_shape={tuple(shape)} is that of images of {image.size} numbers, but X has "
+                f"{len(kept)} columns. Give the (height, width) or (channels, height, width) of "
+                "the images whose flattened pixels are the rows of X."
+            )
+        least = 2 ** len(n_filters)
+        if min(image.height, image.width) < least:
+            raise ValueError(
+                f"n_filters={tuple(n_filters)} halves images of {image.height} x {image.width} "
+                f"pixels {len(n_filters)} times, which takes at least {least} x {least}. Give "
+                "fewer numbers of filters."
+            )
+        return image
+
+    @property
+    def size(self) -> int:
+        """Numbers of an image."""
+        return self.channels * self.height * self.width
+
+    def sides(self, n_halvings: int) -> list[tuple[int, int]]:
+        """Height and width before and after each halving, the remainder left out."""
+        return [(self.height >> k, self.width >> k) for k in range(n_halvings + 1)]
+
+
+class ConvEncoder(nn.Module):
+    """From the pixels of images to numbers.
+
+    Parameters
+    ----------
+    n_in : int
+        Number of inputs, one or more for each pixel that is kept: blocks of all of them.
+    n_out : int
+        Number of outputs.
+    image : ImageShape
+
+    n_filters : sequence of int
+        Filters of each convolution.
+    hidden_layer_sizes : sequence of int
+        Width of each linear layer between the last convolution and the outputs.
+    activation : str
+        A name in `ACTIVATIONS`.
+    """
+
+    def __init__(
+        self,
+        n_in: int,
+        n_out: int,
+        image: ImageShape,
+        n_filters: Sequence[int],
+        hidden_layer_sizes: Sequence[int] = (),
+        activation: str = "silu",
+    ):
+        super().__init__()
+        self.image, act = image, ACTIVATIONS[activation]
+        self.register_buffer("kept", torch.from_numpy(image.kept), persistent=False)
+        self.n_blocks = n_in // len(image.kept)
+        channels = [self.n_blocks * image.channels, *n_filters]
+        convolutions = [
+            layer for a, b in pairwise(channels) for layer in (nn.Conv2d(a, b, 4, 2, 1), act())
+        ]
+        height, width = image.sides(len(n_filters))[-1]
+        sizes = [channels[-1] * height * width, *hidden_layer_sizes]
+        dense = [layer for a, b in pairwise(sizes) for layer in (nn.Linear(a, b), act())]
+        self.layers = nn.Sequential(
+            *convolutions, nn.Flatten(), *dense, nn.Linear(sizes[-1], n_out)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (n, n_in) to (n, n_out); pixels that are left out are 0."""
+        image = self.image
+        x = x.unflatten(1, (self.n_blocks, -1))
+        if len(image.kept) < image.size:
+            pixels = x.new_zeros(len(x), self.n_blocks, image.size)
+            x = pixels.index_copy_(2, self.kept, x)
+        return self.layers(x.reshape(len(x), -1, image.height, image.width))
+
+
+class ConvDecoder(nn.Module):
+    """From numbers to the pixels of images: `ConvEncoder` in reverse.
+
+    Parameters
+    ----------
+    n_in : int
+        Number of inputs.
+    n_out : int
+        Number of outputs, one or more for each pixel that is kept: blocks of all of them.
+    image, activation
+        As for `ConvEncoder`.
+
+    n_filters : sequence of int
+        Filters that each transposed convolution takes, from the input on.
+    hidden_layer_sizes : sequence of int
+        Width of each linear layer, from the input on.
+    """
+
+    def __init__(
+        self,
+        n_in: int,
+        n_out: int,
+        image: ImageShape,
+        n_filters: Sequence[int],
+        hidden_layer_sizes: Sequence[int] = (),
+        activation: str = "silu",
+    ):
+        super().__init__()
+        self.image, act = image, ACTIVATIONS[activation]
+        self.register_buffer("kept", torch.from_numpy(image.kept), persistent=False)
+        self.n_blocks = n_out // len(image.kept)
+        smallest, *sides = image.sides(len(n_filters))[::-1]
+        first = n_filters[0], *smallest
+        sizes = [n_in, *hidden_layer_sizes, int(np.prod(first))]
+        dense = [layer for a, b in pairwise(sizes) for layer in (nn.Linear(a, b), act())]
+        channels, layers = [*n_filters, self.n_blocks * image.channels], []
+        for (a, b), (height, width) in zip(pairwise(channels), sides, strict=True):
+            odd = height % 2, width % 2
+            layers += [nn.ConvTranspose2d(a, b, 4, 2, 1, output_padding=odd), act()]
+        self.layers = nn.Sequential(*dense, nn.Unflatten(1, first), *layers[:-1])
+
+    def forward(self, z: Tensor) -> Tensor:
+        """Map (n, n_in) to (n, n_out)."""
+        image, pixels = self.image, self.layers(z)
+        if len(image.kept) == image.size:
+            return pixels.flatten(1)
+        pixels = pixels.reshape(len(z), self.n_blocks, image.size)
+        return pixels.index_select(2, self.kept).flatten(1)

@@ -11,7 +11,14 @@ from sklearn.preprocessing import StandardScaler
 from torch import nn
 
 from sklearn_vae import RhoVAETransformer, VAETransformer
-from sklearn_vae.networks import ACTIVATIONS, MLP, LinearPath
+from sklearn_vae.networks import (
+    ACTIVATIONS,
+    MLP,
+    ConvDecoder,
+    ConvEncoder,
+    ImageShape,
+    LinearPath,
+)
 
 
 class Residual(nn.Module):
@@ -27,11 +34,25 @@ class Residual(nn.Module):
         return self.last(h + self.block(h))
 
 
+def convolutional(n_in, n_out):
+    """An encoder of images of 3 x 4 pixels, of which the first n_in are seen."""
+    image = ImageShape.of((3, 4), (8,), np.arange(12) < n_in)
+    return ConvEncoder(n_in, n_out, image, (8,))
+
+
+def deconvolutional(n_in, n_out):
+    """A decoder of such images."""
+    image = ImageShape.of((3, 4), (8,), np.arange(12) < n_out)
+    return ConvDecoder(n_in, n_out, image, (8,), (16,))
+
+
 NETWORKS = {
     "linear": partial(MLP, hidden_layer_sizes=()),
     "shallow": partial(MLP, hidden_layer_sizes=(7,)),
     "deep": partial(MLP, hidden_layer_sizes=(50, 30)),
     "own": partial(LinearPath, make=Residual),
+    "convolutional": partial(LinearPath, make=convolutional),
+    "deconvolutional": partial(LinearPath, make=deconvolutional),
 }
 networks = pytest.mark.parametrize("network", NETWORKS.values(), ids=NETWORKS)
 

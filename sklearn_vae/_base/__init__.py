@@ -55,6 +55,8 @@ class BaseVAE(Fitting, Evaluation, Imputation, Loadings, DocumentationLink, Base
         "activation": [StrOptions(set(ACTIVATIONS))],
         "encoder": [callable, None],
         "decoder": [callable, None],
+        "image_shape": ["array-like", None],
+        "n_filters": ["array-like"],
         "likelihood": [StrOptions(set(LIKELIHOODS)), Likelihood, list],
         "categorical_features": ["array-like", StrOptions({"from_dtype"}), None],
         "handle_unknown": [StrOptions({"error", "ignore"})],
@@ -87,6 +89,8 @@ class BaseVAE(Fitting, Evaluation, Imputation, Loadings, DocumentationLink, Base
         activation="tanh",
         encoder=None,
         decoder=None,
+        image_shape=None,
+        n_filters=(16, 32),
         likelihood="gaussian",
         categorical_features="from_dtype",
         handle_unknown="error",
@@ -115,6 +119,8 @@ class BaseVAE(Fitting, Evaluation, Imputation, Loadings, DocumentationLink, Base
         self.activation = activation
         self.encoder = encoder
         self.decoder = decoder
+        self.image_shape = image_shape
+        self.n_filters = n_filters
         self.likelihood = likelihood
         self.categorical_features = categorical_features
         self.handle_unknown = handle_unknown

@@ -16,6 +16,8 @@ ARCHITECTURE = (
     "activation",
     "encoder",
     "decoder",
+    "image_shape",
+    "n_filters",
     "likelihood",
     "covariance_type",
 )
@@ -76,6 +78,8 @@ def check_parameters(model):
             "hidden_layer_sizes takes positive integers, one per hidden layer, or (); got "
             f"{sizes!r}."
         )
+    if model.image_shape is not None:
+        check_image(model)
     for name in ("likelihood", "objective"):
         part = getattr(model, name)
         try:
@@ -100,6 +104,21 @@ def check_parameters(model):
                 "that each fit has a network of its own; got the module "
                 f"{getattr(model, name)!r}. Give a function that makes it."
             )
+
+
+def check_image(model):
+    """Whether the shape of an image and the numbers of filters are such."""
+    shape, filters = model.image_shape, model.n_filters
+    if len(shape) not in (2, 3) or not all(isinstance(k, Integral) and k >= 1 for k in shape):
+        raise ValueError(
+            "image_shape takes (height, width) or (channels, height, width), positive integers; "
+            f"got {shape!r}."
+        )
+    if not len(filters) or not all(isinstance(k, Integral) and k >= 1 for k in filters):
+        raise ValueError(
+            "n_filters takes positive integers, one or more, for as many convolutions; got "
+            f"{filters!r}. For a network without convolutions leave image_shape=None."
+        )
 
 
 def check_same_architecture(model):

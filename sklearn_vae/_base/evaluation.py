@@ -215,7 +215,10 @@ class Evaluation(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         def of(module, rows):
             return log_likelihood(module, rows, eps.to(rows.x.device, rows.x.dtype))._asdict()
 
-        width = max(n_draws, 2 * self.net_.module_.n_components) * self.n_features_in_
+        module, n_features = self.net_.module_, self.n_features_in_
+        # The draws of a row, and the derivatives by its components of what each layer gives.
+        derivatives = 2 * module.n_components * max(n_features, module.width)
+        width = max(n_draws * n_features, derivatives)
         estimate = Bunch(**self._of_samples(of, X, width=width, in_double=True))
         estimate.log_prob = _defined(estimate.log_prob - self._log_scale_of(X))
         known = np.isfinite(estimate.log_prob)

@@ -13,7 +13,7 @@ from sklearn.base import clone
 
 from ..likelihoods import LIKELIHOODS, Likelihood
 from ..module import VAE
-from ..networks import MLP, LinearPath
+from ..networks import MLP, ConvDecoder, ConvEncoder, ImageShape, LinearPath
 from ..objectives import OBJECTIVES, Objective
 from ..parts import Part
 from ..posteriors import POSTERIORS, Posterior
@@ -34,6 +34,8 @@ class Spec:
     activation: str
     encoder: Callable | None
     decoder: Callable | None
+    image_shape: tuple | None
+    n_filters: tuple
     likelihood: Likelihood
     covariance_type: type[Posterior]
     objective: Objective
@@ -57,6 +59,11 @@ class Spec:
         """
         own = {field.name: params[field.name] for field in fields(cls)}
         posterior, likelihood = own["covariance_type"], own["likelihood"]
+        if schema is not None and own["image_shape"] is not None:
+            raise ValueError(
+                f"image_shape={own['image_shape']!r} says that the columns of X are pixels, but "
+                "they are of several kinds. Leave image_shape=None for such tables."
+            )
         if schema is not None and likelihood == "gaussian":
             # Columns of several kinds have no noise in common.
             likelihood = LIKELIHOODS["gaussian"]("per_feature")
@@ -68,6 +75,7 @@ class Spec:
             | {
                 "n_components": int(own["n_components"]),
                 "hidden_layer_sizes": tuple(map(int, own["hidden_layer_sizes"])),
+                "n_filters": tuple(map(int, own["n_filters"])),
                 "likelihood": likelihood,
                 "objective": made(own["objective"], OBJECTIVES),
                 "covariance_type": POSTERIORS.get(posterior, posterior),
@@ -81,15 +89,33 @@ class Spec:
         So it is where both networks are linear. With missing values the bound would lead away from
         it: the covariance of z is then not one that a linear encoder can tell.
         """
-        networks = self.hidden_layer_sizes, self.encoder, self.decoder, self.init
-        return networks == ((), None, None, "auto") and self.likelihood.linear_model in GAUSSIAN
+        own = self.encoder, self.decoder, self.image_shape
+        is_linear = (*own, self.hidden_layer_sizes, self.init) == (None, None, None, (), "auto")
+        return is_linear and self.likelihood.linear_model in GAUSSIAN
 
-    def network(self, name, sizes):
-        """A factory of a network with a linear path beside it: the one given, or the perceptron."""
-        make = getattr(self, name)
-        if make is None:
-            return partial(MLP, hidden_layer_sizes=sizes, activation=self.activation)
-        return partial(LinearPath, make=make)
+    def networks(self, kept):
+        """Factories of the encoder and the decoder, with a linear path beside each.
+
+        They are the networks that are given; else convolutional ones for images, of which the
+        columns where `kept` is True are seen; else perceptrons.
+        """
+        how = [
+            {"hidden_layer_sizes": sizes, "activation": self.activation}
+            for sizes in (self.hidden_layer_sizes, self.hidden_layer_sizes[::-1])
+        ]
+        if self.image_shape is None:
+            own = [partial(MLP, **each) for each in how]
+        else:
+            image = ImageShape.of(self.image_shape, self.n_filters, kept)
+            filters = self.n_filters, self.n_filters[::-1]
+            own = [
+                partial(LinearPath, make=partial(net, image=image, n_filters=n_filters, **each))
+                for net, n_filters, each in zip((ConvEncoder, ConvDecoder), filters, how, strict=True)
+            ]
+        return [
+            net if make is None else partial(LinearPath, make=make)
+            for net, make in zip(own, (self.encoder, self.decoder), strict=True)
+        ]
 
 
 def made(part, family):
@@ -119,7 +145,7 @@ def build_net(spec, scale, device, seed, filling=None):
     filling : Filling, optional
         What missing values are filled with; the net is then told where they are.
     """
-    likelihood = spec.likelihood.restricted(scale > 0)
+    likelihood, (encoder, decoder) = spec.likelihood.restricted(scale > 0), spec.networks(scale > 0)
     scale, given = scale[scale > 0], spec.net_params or {}
     log_scale = np.log(scale) * (1 if filling is None else filling.share)
     defaults = {
@@ -128,8 +154,8 @@ def build_net(spec, scale, device, seed, filling=None):
         "module__n_components": spec.n_components,
         "module__posterior": spec.covariance_type,
         "module__likelihood": partial(_built, likelihood, scale),
-        "module__encoder": spec.network("encoder", spec.hidden_layer_sizes),
-        "module__decoder": spec.network("decoder", spec.hidden_layer_sizes[::-1]),
+        "module__encoder": encoder,
+        "module__decoder": decoder,
         "module__sees_missing": filling is not None,
         "log_scale": float(log_scale.sum()),
         "lr": spec.learning_rate_init,

@@ -23,6 +23,18 @@ PARAMETERS = """
         perceptrons. A linear path runs beside them as well, so that they start at the same linear
         model. Importable functions can be pickled, lambdas cannot.
 
+    image_shape : (height, width), (channels, height, width) or None, default=None
+        Shape of the images whose flattened pixels are the rows of X. Encoder and decoder are then
+        convolutional networks, with `n_filters` and, as linear layers between the convolutions and
+        the components, `hidden_layer_sizes`. A linear path runs beside them as well. An `encoder`
+        or `decoder` that is given takes the place of the convolutional one.
+
+    n_filters : array-like of int, default=(16, 32)
+        Filters of each convolution of the encoder; the decoder has them in reverse. Each has
+        windows of 4 x 4 pixels that move by 2, so it halves the height and the width of an image.
+        ``n_filters=(64, 128), hidden_layer_sizes=(1024,)`` is a usual network for 28 x 28 pixels.
+        Ignored if `image_shape` is None.
+
     likelihood : {likelihoods}, Likelihood or list, default="gaussian"
         What p(x | z) is: a name, or an object of :mod:`sklearn_vae.likelihoods` where parameters of
         its own are wanted, such as ``Gaussian(noise_variance="per_feature")``. "gaussian" has one
@@ -348,6 +360,8 @@ class RhoVAETransformer(BaseVAE):
         activation="tanh",
         encoder=None,
         decoder=None,
+        image_shape=None,
+        n_filters=(16, 32),
         likelihood="gaussian",
         categorical_features="from_dtype",
         handle_unknown="error",
@@ -377,6 +391,8 @@ class RhoVAETransformer(BaseVAE):
             activation=activation,
             encoder=encoder,
             decoder=decoder,
+            image_shape=image_shape,
+            n_filters=n_filters,
             likelihood=likelihood,
             categorical_features=categorical_features,
             handle_unknown=handle_unknown,
