@@ -240,7 +240,8 @@ class ImageShape:
         ValueError
             If columns do not make up such images, or images are too small for the convolutions.
         """
-        image = cls(*((1,) * (3 - len(shape)) + tuple(map(int, shape))), np.flatnonzero(kept))
+        channels, height, width = (1,) * (3 - len(shape)) + tuple(map(int, shape))
+        image = cls(channels, height, width, np.flatnonzero(kept))
         if image.size != len(kept):
             raise ValueError(
                 f"image_shape={tuple(shape)} is that of images of {image.size} numbers, but X has "

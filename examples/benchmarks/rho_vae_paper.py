@@ -31,7 +31,6 @@ import csv
 import gzip
 import os
 import time
-from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -46,7 +45,6 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 from sklearn_vae import RhoVAETransformer, VAETransformer
 from sklearn_vae.batch import Batch
-from sklearn_vae.networks import MLP
 from sklearn_vae.objectives import ELBO, InfoVAE, importance_weighted, reconstruction
 
 DATA = {"mnist": "mnist_784", "fashion": "Fashion-MNIST"}  # names at OpenML
@@ -55,8 +53,8 @@ D, BATCH, EPOCHS, RATE = 10, 128, 15, 1e-3
 # The estimators divide the learning rate by the number of pixels over 200.
 PER_PIXEL = 784 / 200
 FILTERS, DENSE, FEW = (16, 32), (128,), 10_000  # the convolutional network, and its rows
-COLUMNS = "reported bound reconstruction kl nll nll_se seconds curve true_curve spectrum".split()
-COLUMNS += ["gap_ar1", "gap_spherical"]
+COLUMNS = ["reported", "bound", "reconstruction", "kl", "nll", "nll_se", "seconds", "curve"]
+COLUMNS += ["true_curve", "spectrum", "gap_ar1", "gap_spherical"]
 
 
 class Cell(NamedTuple):
@@ -183,7 +181,7 @@ class Published(nn.Module):
         return 0.5 * (torch.sum(mean.pow(2)) - log_det + D * (log_s.exp() - 1)).mean()
 
     def kl(self, mean, rho, log_s):
-        """The KL of what the sampler draws, of each row: the walk's variances are s, 2 s, 3 s ..."""
+        """The KL of what the sampler draws, of each row: its variances are s, 2 s, 3 s ..."""
         growth = 1 if rho is None else torch.arange(1, D + 1)
         variances, log_det = growth * log_s.exp().expand_as(mean), log_s.expand_as(mean)
         return 0.5 * (mean.square() + variances - log_det - 1).sum(1)
@@ -283,14 +281,13 @@ def mean_over_draws(function, module, X, draws, seed=0):
 
 def gaps(v):
     """What AR(1) and spherical covariances lose against eigenvalues v (n, d); nats of each row."""
-    d, v, gap = v.shape[1], np.sort(v), np.inf
-    for rho in np.linspace(0, 0.995, 100):
-        index = np.arange(d)
-        t = np.linalg.eigvalsh(rho ** np.abs(index[:, None] - index))
-        of_rho = 0.5 * d * (np.log((t / v).mean(1)) - np.log(t / v).mean(1))
-        spherical = of_rho if rho == 0 else spherical
-        gap = np.minimum(gap, of_rho)
-    return gap, spherical
+    d, v = v.shape[1], np.sort(v)
+    distances = np.abs(np.subtract.outer(np.arange(d), np.arange(d)))
+    gap = []
+    for rho in np.linspace(0, 0.995, 100):  # the first is spherical
+        ratio = np.linalg.eigvalsh(rho**distances) / v
+        gap.append(0.5 * d * (np.log(ratio.mean(1)) - np.log(ratio).mean(1)))
+    return np.min(gap, axis=0), gap[0]
 
 
 def run(cell, X, X_test):

@@ -107,10 +107,11 @@ class Spec:
             own = [partial(MLP, **each) for each in how]
         else:
             image = ImageShape.of(self.image_shape, self.n_filters, kept)
+            nets = ConvEncoder, ConvDecoder
             filters = self.n_filters, self.n_filters[::-1]
             own = [
                 partial(LinearPath, make=partial(net, image=image, n_filters=n_filters, **each))
-                for net, n_filters, each in zip((ConvEncoder, ConvDecoder), filters, how, strict=True)
+                for net, n_filters, each in zip(nets, filters, how, strict=True)
             ]
         return [
             net if make is None else partial(LinearPath, make=make)
