@@ -105,7 +105,7 @@ class Laplace(NamedTuple):
 
 def log_joint(module: VAE, z: Tensor, rows: Batch) -> Tensor:
     """Log p(x | z) + log p(z) for z (..., n, d) and n rows, in nats, (..., n)."""
-    return log_prob_of_rows(module.decode(z), rows) + module.prior.log_prob(z)
+    return log_prob_of_rows(module.decode(z, rows.condition), rows) + module.prior.log_prob(z)
 
 
 def laplace(module: VAE, rows: Batch, z: Tensor, steps: int) -> Laplace:
@@ -165,7 +165,7 @@ def conditional_means(module: VAE, rows: Batch, eps: Tensor) -> Tensor:
 
     def mean(rows: Batch, z: Tensor, weighted: Weighted) -> Means:
         weights = torch.softmax(weighted.log_weights, 0)
-        of_rows = module.likelihood.mean_over(module.decode(z), weights)
+        of_rows = module.likelihood.mean_over(module.decode(z, rows.condition), weights)
         return Means(weighted.effective_draws, of_rows)
 
     return by_importance(module, rows, eps, mean).mean

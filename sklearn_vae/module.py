@@ -105,6 +105,10 @@ class VAE(nn.Module):
     sees_missing : bool
         Whether the encoder is told which values are missing.
 
+    n_conditions : int
+        How many numbers c are given with each row: the networks are then those of q(z | x, c) and
+        p(x | z, c).
+
     Attributes
     ----------
     width : int
@@ -121,6 +125,7 @@ class VAE(nn.Module):
         decoder: Callable,
         prior: Callable = StandardNormal,
         sees_missing: bool = False,
+        n_conditions: int = 0,
     ):
         super().__init__()
         self.n_components = n_components
@@ -129,9 +134,9 @@ class VAE(nn.Module):
         self.prior = prior(n_components)
         owner = torch.from_numpy(self.likelihood.owner)
         self.missing = MissingInformation(owner, n_components) if sees_missing else None
-        n_inputs = self.likelihood.n_inputs + (n_features if sees_missing else 0)
+        n_inputs = self.likelihood.n_inputs + (n_features if sees_missing else 0) + n_conditions
         self.encoder = encoder(n_inputs, posterior.n_numbers(n_components))
-        self.decoder = decoder(n_components, self.likelihood.n_numbers)
+        self.decoder = decoder(n_components + n_conditions, self.likelihood.n_numbers)
         widths = [len(weight) for weight in self.parameters() if weight.ndim]
         self.width = max(getattr(net, "width", 0) for net in (self.encoder, self.decoder))
         self.width = max(self.width, *widths)
@@ -156,6 +161,8 @@ class VAE(nn.Module):
         if self.sees_missing:
             observed = torch.ones_like(rows.x) if observed is None else observed
             x = torch.cat([x, 1 - observed], -1)
+        if rows.condition is not None:
+            x = torch.cat([x, rows.condition], -1)
         # Mixed precision has made them narrower.
         numbers = self.encoder(x).to(x.dtype)
         if observed is None:
@@ -164,14 +171,21 @@ class VAE(nn.Module):
         q = self.posterior(numbers * is_known, self.n_components)
         return Widened(q, self.missing(observed) * is_known[..., None]) if self.missing else q
 
-    def decode(self, z: Tensor) -> Distribution:
-        """p(x | z) for z of shape (..., d); the decoder itself sees two dimensions."""
-        numbers = self.decoder(z.flatten(0, -2)).to(z.dtype)
+    def decode(self, z: Tensor, condition: Tensor | None = None) -> Distribution:
+        """p(x | z, c) for z of shape (..., n, d) and what is given with each row, c of (n, n_c).
+
+        The decoder itself sees two dimensions.
+        """
+        inputs = z
+        if condition is not None:
+            inputs = torch.cat([z, condition.expand(*z.shape[:-1], -1)], -1)
+        numbers = self.decoder(inputs.flatten(0, -2)).to(z.dtype)
         return self.likelihood(numbers if z.ndim == 2 else numbers.unflatten(0, z.shape[:-1]), z)
 
     def reconstruct(self, rows: Batch | Tensor) -> Tensor:
         """What the posterior mean of rows is decoded to, (n, n_features)."""
-        return self.decode(self.encode(rows).mean).mean
+        rows = Batch.of(rows)
+        return self.decode(self.encode(rows).mean, rows.condition).mean
 
     def completed(self, rows: Batch) -> Batch:
         """Rows whose missing values are what the model itself rebuilds there.
@@ -189,6 +203,7 @@ class VAE(nn.Module):
 
         Their shape is (n_draws, n or 1, d) or (n or 1, d).
         """
+        rows = Batch.of(rows)
         q = self.encode(rows)
         z = q.rsample(eps)
-        return VAEOutput(q, z, self.decode(z), self.prior)
+        return VAEOutput(q, z, self.decode(z, rows.condition), self.prior)

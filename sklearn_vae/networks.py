@@ -152,7 +152,12 @@ class LinearPath(nn.Module):
 
     @torch.no_grad()
     def permute_inputs(self, order: np.ndarray, signs: np.ndarray) -> None:
-        """Let input j take what was ``signs[j]`` times input ``order[j]``."""
+        """Let input j take what was ``signs[j]`` times input ``order[j]``.
+
+        Inputs after the last of `order` stay as they are.
+        """
+        others = np.arange(len(order), self.linear.in_features)
+        order, signs = np.append(order, others), np.append(signs, np.ones(len(others)))
         signs = torch.as_tensor(signs).to(self.linear.weight)
         self.linear.weight.copy_(self.linear.weight[:, order] * signs)
         self._permute_inputs_of_net(torch.as_tensor(order, device=signs.device), signs)

@@ -1,14 +1,15 @@
 r"""The prior p(z): what the components are drawn from before anything is known of a row.
 
-A prior answers four questions about z and about a posterior q of `posteriors.py`:
+A prior answers four questions about z and about a posterior q of `posteriors.py`,
 
     kl_per_component(q)   KL_j of the chain rule over components, (n, d), in nats
     kl(q)                 their sum, KL(q(z | x) || p(z)), (n,)
     log_prob(z)           log p(z), (...)
     draw(n, rng)          z, (n, d)
 
-The standard normal distribution N(0, I) is the one that the estimators use. The closed forms of the
-KL from it belong to the posterior's families (`posteriors.py`).
+and it follows the components when they are put in order (`permute`). The standard normal
+distribution N(0, I) is the one that the estimators use. The closed forms of the KL from it belong
+to the posterior's families (`posteriors.py`).
 """
 
 import math
@@ -47,6 +48,10 @@ class Prior(nn.Module):
         """Draws of p(z), of shape (n, d)."""
         raise NotImplementedError
 
+    def permute(self, order: np.ndarray, signs: np.ndarray) -> None:
+        """Let component j be ``signs[j]`` times what component ``order[j]`` was."""
+        raise NotImplementedError
+
 
 class StandardNormal(Prior):
     """p(z) = N(0, I)."""
@@ -62,3 +67,6 @@ class StandardNormal(Prior):
 
     def draw(self, n: int, rng: np.random.RandomState) -> np.ndarray:
         return rng.standard_normal((n, self.n_components))
+
+    def permute(self, order: np.ndarray, signs: np.ndarray) -> None:
+        """All orders and signs are the same to it."""

@@ -6,11 +6,14 @@ import pytest
 import torch
 from conftest import built
 
-from sklearn_vae.likelihoods import LIKELIHOODS
+from sklearn_vae.batch import Batch
+from sklearn_vae.importance import log_likelihood
+from sklearn_vae.likelihoods import LIKELIHOODS, Gaussian
 from sklearn_vae.module import VAE, VAEOutput
 from sklearn_vae.networks import MLP
 from sklearn_vae.objectives import ELBO, importance_weighted, reconstruction
 from sklearn_vae.posteriors import POSTERIORS
+from sklearn_vae.selection.order import put_in_order
 
 N, D, d = 6, 5, 3
 everything = [
@@ -86,3 +89,30 @@ def test_importance_weighting_is_a_bound_above_the_elbo_in_mean(posterior, likel
 
 def test_the_output_is_a_named_tuple():
     assert VAEOutput._fields == ("q", "z", "p", "prior")
+
+
+def test_what_is_given_with_each_row_goes_through_every_part():
+    """A linear model of x given c: x = W z + B c + noise of variance 1, so N(B c, W W^T + I)."""
+    module = VAE(D, d, POSTERIORS["diag"], partial(built, Gaussian, D), MLP, MLP, n_conditions=2)
+    module = module.double()
+    generator = torch.Generator().manual_seed(3)
+    W, B, c = (
+        torch.randn(*shape, generator=generator, dtype=torch.float64)
+        for shape in ((D, d), (D, 2), (N, 2))
+    )
+    with torch.no_grad():
+        module.encoder.linear.weight.normal_(generator=generator)
+        module.decoder.start_linear(torch.cat([W, B], 1), torch.zeros(D).double())
+        module.likelihood.noise.set(torch.tensor(1.0))
+    x = torch.randn(N, D, generator=generator, dtype=torch.float64)
+    exact = torch.distributions.MultivariateNormal(c @ B.T, W @ W.T + torch.eye(D).double())
+    rows = Batch(x, condition=c)
+    for _ in range(2):
+        found = log_likelihood(module, rows, torch.randn(64, 1, d, generator=generator).double())
+        torch.testing.assert_close(found.log_prob, exact.log_prob(x))
+        seen = module.encode(rows).mean - module.encode(Batch(x, condition=0 * c)).mean
+        assert seen.abs().min() > 0
+        output = module(rows, deviates(1)[0])
+        torch.testing.assert_close(output.p.mean, module.decode(output.z, c).mean)
+        # In their order, the components still say the same of x given c.
+        put_in_order(module, rows)

@@ -52,7 +52,7 @@ class Imputation:
 
         def draw(module, rows):
             z = conditional_draws(module, rows, eps.to(rows.x), multiple)
-            return torch.from_numpy(module.likelihood.draw(module.decode(z), rng))
+            return torch.from_numpy(module.likelihood.draw(module.decode(z, rows.condition), rng))
 
         out = np.repeat(np.array(X, dtype=float_dtype(X))[None], multiple or 1, axis=0)
         if len(missing):

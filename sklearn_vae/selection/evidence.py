@@ -91,7 +91,7 @@ class Evidence(NamedTuple):
     @torch.no_grad()
     def _rebuilt(self, module: VAE, rows: Batch) -> Rebuilt:
         z = module.encode(rows).mean
-        mean, j = module.decode(z).mean, self.columns
+        mean, j = module.decode(z, rows.condition).mean, self.columns
         if j is None:
             return Rebuilt(rows, mean, z)
         observed = None if rows.observed is None else rows.observed[:, j]

@@ -38,5 +38,6 @@ def put_in_order(module: VAE, rows: Batch) -> None:
     signs = family.signs(np.where(largest[order] < 0, -1.0, 1.0))
     if module.missing is not None:
         module.missing.permute(order, signs)
+    module.prior.permute(order, signs)
     module.encoder.permute_outputs(*family.permuted(order, signs))
     module.decoder.permute_inputs(order, signs)
