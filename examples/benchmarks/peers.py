@@ -1,10 +1,11 @@
 """A default fit beside others' defaults: seconds, and reconstruction R² of held-out rows.
 
-VAETransformer, PCA, UMAP (umap-learn, after its compilation), MLPRegressor trained to give back its
-input through d units, and pythae's VAE with its default trainer, each on standardised features and
-one thread, in turn, several times; medians. UMAP's R² is that of its inverse transform, and is left
-out where that takes minutes. Others take part if they are installed (``pip install umap-learn
-pythae``).
+VAETransformer, PCA, UMAP (umap-learn), MLPRegressor trained to give back its input through d units,
+pythae's VAE with its default trainer and encdr's VAE, each on standardised features and one thread,
+in turn, several times; medians. Each was fitted once before, to a few rows: UMAP compiles then.
+UMAP's R² is that of its inverse transform, and is left out where that takes minutes. Others take
+part if they are installed (``pip install umap-learn pythae encdr``; on Python 3.11 encdr 1.2 runs
+if ``--ignore-requires-python`` is given).
 
 Run as ``python examples/benchmarks/peers.py --out examples/benchmarks/peers.txt``.
 """
@@ -67,7 +68,7 @@ class Umap:
 
     def predict(self, X):
         """What a row's embedding is taken back to."""
-        if len(X) > 500 or X.shape[1] > 40:
+        if len(X) > 500 or X.shape[1] > 40 or self.model.n_components > 2:
             return None
         return self.model.inverse_transform(self.model.transform(X))
 
@@ -99,6 +100,26 @@ class Pythae:
             return self.model.decoder(mean).reconstruction.numpy()
 
 
+class Encdr:
+    """encdr's variational autoencoder."""
+
+    def __init__(self, d, seed):
+        from encdr.encdr import VENCDR
+
+        quiet = {"logger": False, "enable_checkpointing": False, "accelerator": "cpu"}
+        quiet |= {"enable_progress_bar": False, "enable_model_summary": False}
+        self.model = VENCDR(latent_dim=d, random_state=seed, trainer_kwargs=quiet)
+
+    def fit(self, X):
+        """Train on X."""
+        self.model.fit(X)
+        return self
+
+    def predict(self, X):
+        """What a row's code is decoded to."""
+        return self.model.predict(X)
+
+
 def rebuilt(model, X):
     """By whatever the model calls it."""
     if hasattr(model, "inverse_transform"):
@@ -115,6 +136,8 @@ def peers():
         yield "UMAP", Umap
     if find_spec("pythae"):
         yield "pythae", Pythae
+    if find_spec("encdr"):
+        yield "encdr", Encdr
 
 
 def measure(name, d, repeats, leave_out):
@@ -152,14 +175,16 @@ def main():
     options = parser.parse_args()
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
-    if find_spec("umap") and "UMAP" not in options.leave_out:
-        Umap(2, 0).fit(np.random.RandomState(0).rand(200, 5))  # it compiles at its first use
+    for label, make in peers():
+        if label not in options.leave_out:
+            with contextlib.redirect_stdout(io.StringIO()):
+                make(2, 0).fit(np.random.RandomState(0).rand(200, 5))
     words = f"peers.py --tables {' '.join(options.tables)} --d {' '.join(map(str, options.d))}"
     words += f" --repeats {options.repeats}"
     words += f" --leave-out {' '.join(options.leave_out)}" if options.leave_out else ""
     packages = ["torch", "scikit-learn"]
-    packages += ["umap-learn"] if find_spec("umap") else []
-    packages += ["pythae"] if find_spec("pythae") else []
+    extras = {"umap-learn": "umap", "pythae": "pythae", "encdr": "encdr"}
+    packages += [package for package, module in extras.items() if find_spec(module)]
     lines = heading(words, packages, "one thread")
     lines += ["", "seconds of a fit (median), and R² of held-out rows (mean)", ""]
     for name in options.tables:
