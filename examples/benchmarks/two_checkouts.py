@@ -3,9 +3,9 @@
 For each table of ``tables.py``, d in 2 and 8 (below D) and each random split, an estimator with its
 defaults is fitted by the package of ``--before`` and by that of this checkout, one after the other,
 each in a process of its own on one thread. Written are, as means over splits with the standard
-error of the difference: the processor's seconds of both, the held-out score, reconstruction R² and accuracies
-of logistic regression and of 5-nearest-neighbours on the components; and PCA's and factor
-analysis' scores. Features are standardised with the training rows. Tables of more than
+error of the difference: the processor's seconds of both, the held-out score, reconstruction R² and
+accuracies of logistic regression and of 5-nearest-neighbours on the components; and PCA's and
+factor analysis' scores. Features are standardised with the training rows. Tables of more than
 ``--max-rows`` rows are thinned to so many.
 
 Run as ``python examples/benchmarks/two_checkouts.py --before PATH --out FILE``, where PATH is a
