@@ -52,13 +52,10 @@ from .data import (
     scaled,
     seed_from,
 )
-from .loadings import IN_A_BLOCK
+from .loadings import DIAGNOSED, IN_A_BLOCK
 from .net import Spec, build_net, kept
-from .stream import GROWTH, Stream
 from .progress import CallbackSupportMixin, Tasks
-
-ACTIVE = 0.01  # variance of a component's posterior mean over the data (Burda et al. 2016)
-DIAGNOSED = 10_000  # rows at most
+from .stream import GROWTH, Stream
 
 
 class Fitting(CallbackSupportMixin):
@@ -449,19 +446,3 @@ class Fitting(CallbackSupportMixin):
         values = np.zeros(len(self.scale_))
         values[self.scale_ > 0] = value
         return values
-
-    def _diagnose(self, X, weight=None):
-        """How much each component tells of a sample."""
-
-        def of(module, rows):
-            q = module.encode(rows)
-            return {"kl": module.prior.kl_per_component(q), "mean": q.mean}
-
-        rows = every_kth(X, DIAGNOSED)
-        kl, mean = self._of_samples(of, X[rows]).values()
-        weight = None if weight is None else weight[rows]
-        self.kl_per_component_ = np.average(kl, axis=0, weights=weight)
-        spread = np.average((mean - np.average(mean, axis=0, weights=weight)) ** 2, axis=0)
-        order = np.argsort(-self.kl_per_component_, kind="stable")
-        self.active_components_ = order[spread[order] > ACTIVE]
-        self.n_active_components_ = len(self.active_components_)

@@ -41,6 +41,8 @@ from ..priors import StandardNormal
 from ..training import every_kth
 
 DESCRIBED = 10_000  # rows of X, and draws from the prior, at most
+ACTIVE = 0.01  # variance of a component's posterior mean over the data (Burda et al. 2016)
+DIAGNOSED = 10_000  # rows at most
 IN_A_BLOCK = 128  # rows of a block of a stream, at most
 NUMBERS = 2**20  # in those rows and in those draws, at most
 DECODED, FEWEST = 1024, 16  # B and f_S are found at up to 2 DECODED / d rows
@@ -179,6 +181,22 @@ class Loadings:
         return np.where(exclusive, -np.outer(mean, mean), covariance)
 
     # --- inside: at the end of a fit --------------------------------------------------------------
+
+    def _diagnose(self, X, weight=None):
+        """How much each component tells of a sample."""
+
+        def of(module, rows):
+            q = module.encode(rows)
+            return {"kl": module.prior.kl_per_component(q), "mean": q.mean}
+
+        rows = every_kth(X, DIAGNOSED)
+        kl, mean = self._of_samples(of, X[rows]).values()
+        weight = None if weight is None else weight[rows]
+        self.kl_per_component_ = np.average(kl, axis=0, weights=weight)
+        spread = np.average((mean - np.average(mean, axis=0, weights=weight)) ** 2, axis=0)
+        order = np.argsort(-self.kl_per_component_, kind="stable")
+        self.active_components_ = order[spread[order] > ACTIVE]
+        self.n_active_components_ = len(self.active_components_)
 
     def _describe(self, X, weight=None, most=DESCRIBED):
         """Find the loadings and the shares of variance by rows of X, `most` of them at most."""
