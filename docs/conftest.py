@@ -2,7 +2,7 @@
 
 import pytest
 
-collect_ignore = ["check_site.py", "conf.py"]
+collect_ignore = ["check_site.py", "conf.py", "conftest.py"]
 collect_ignore_glob = ["_ext/*", "plots/*", "_build/*", "auto_examples/*", "api/*"]
 
 

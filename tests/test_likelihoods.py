@@ -5,7 +5,7 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
-from conftest import built
+from helpers import built
 from scipy import stats
 
 from sklearn_vae.likelihoods import (

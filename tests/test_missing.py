@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from conftest import built
+from helpers import built
 from scipy.optimize import minimize
 from scipy.stats import multivariate_normal
 from sklearn.base import clone

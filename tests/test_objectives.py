@@ -4,7 +4,7 @@ from functools import partial
 
 import pytest
 import torch
-from conftest import built
+from helpers import built
 
 from sklearn_vae.batch import Batch
 from sklearn_vae.importance import log_likelihood
