@@ -28,6 +28,7 @@ class ExplainedVarianceDisplay:
     Parameters
     ----------
     explained_variance_ratio : array-like of shape (n_components,)
+        Share of the variance that each component explains.
     reference : array-like of shape (n_reference,), default=None
         Those of another model, PCA's for example.
 
@@ -150,7 +151,9 @@ class LoadingsDisplay:
     Parameters
     ----------
     loadings : array-like of shape (n_components, n_columns)
+        Loadings, ``components_`` of a fitted model.
     column_names : array-like of str of shape (n_columns,)
+        Names of the columns of the loadings.
     Z : array-like of shape (n_samples, n_components), default=None
         Components of some rows, for a biplot.
     y : array-like of shape (n_samples,), default=None

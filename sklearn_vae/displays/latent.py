@@ -35,6 +35,7 @@ class LatentSpaceDisplay:
     covariance : array-like of shape (n_samples, n_components, n_components), default=None
         Posterior covariances, for ellipses.
     components : tuple of int, default=(0, 1)
+        Which components the axes are.
 
     Attributes
     ----------
@@ -185,7 +186,9 @@ class LatentTraversalDisplay:
         changes slowest.
 
     column_names : array-like of str of shape (n_columns,)
+        Names of the columns of the decoded rows.
     components : tuple of int, default=(0, 1)
+        Which components the axes are.
     image_shape : tuple of int, default=None
         If the rows are images: their shape, (height, width) or (height, width, channels).
 
@@ -352,6 +355,7 @@ class PosteriorCovarianceDisplay:
     Parameters
     ----------
     covariance : array-like of shape (n_components, n_components)
+        Covariance of the posterior, or its mean over rows.
 
     Attributes
     ----------

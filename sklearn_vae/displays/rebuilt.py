@@ -29,7 +29,9 @@ class ReconstructionDisplay:
     deviation : array-like of shape (n_columns,), default=None
         What differences are divided by for the colours: the standard deviation of each column.
     column_names : array-like of str of shape (n_columns,), default=None
+        Names of the columns.
     row_names : array-like of shape (n_samples,), default=None
+        Names of the rows.
 
     image_shape : tuple of int, default=None
         If the rows are images: their shape, (height, width) or (height, width, channels).
@@ -79,6 +81,7 @@ class ReconstructionDisplay:
         estimator : estimator or Pipeline
             A fitted model, or a pipeline that ends with one.
         X : array-like of shape (n_samples, n_features)
+            Rows.
         rows : array-like of int, default=None
             Which rows to show; None for the first eight images, or five rows of a table.
         image_shape : tuple of int, default=None
