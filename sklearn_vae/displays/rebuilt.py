@@ -26,6 +26,7 @@ class ReconstructionDisplay:
     Parameters
     ----------
     X, X_reconstructed : array-like of shape (n_samples, n_columns)
+        Rows, and what the model rebuilds of them.
     deviation : array-like of shape (n_columns,), default=None
         What differences are divided by for the colours: the standard deviation of each column.
     column_names : array-like of str of shape (n_columns,), default=None
