@@ -95,7 +95,7 @@ class Staged:
         skorch's `EarlyStopping` raises KeyboardInterrupt, which would hide a true Ctrl-C.
         """
         stops = []
-        for owner in (self, *(callback for _, callback in self.callbacks_)):
+        for owner in [self, *[callback for _, callback in self.callbacks_]]:
             try:
                 getattr(owner, method_name)(self, **kwargs)
             except StopTraining as stop:
