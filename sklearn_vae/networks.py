@@ -7,8 +7,9 @@ to the numbers of a likelihood. Beside either runs a linear path:
 
 `LinearPath` puts it around any network, made by a factory ``f(n_in, n_out) -> nn.Module``. With
 g = 0, and with A and c those of probabilistic PCA or factor analysis, the autoencoder is that
-model. So training starts there (`start_linear`). `MLP` is the network that the estimators use by
-default,
+model. So training starts there (`start_linear`). Where the network gives 0 if its last layer is 0,
+that layer starts at 0 in the place of g. A network learns much faster from there. `MLP` is the
+network that the estimators use by default,
 
     net = linear, activation, linear, ..., activation, linear
 
@@ -24,8 +25,10 @@ with windows of 4 x 4 pixels that move by 2. Each convolution halves the height 
 each transposed convolution doubles them (LeCun et al. 1998; Radford et al. 2016).
 """
 
+import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 
 import numpy as np
@@ -61,22 +64,58 @@ ACTIVATIONS = {
 NUMBERS = 2**22  # of the widest layer, that are held at once where no gradients are asked for
 
 
+LAYERS = nn.Linear, nn.Conv1d, nn.Conv2d, nn.ConvTranspose1d, nn.ConvTranspose2d
+
+
 @torch.no_grad()
-def widest_layer(net: nn.Module, n_in: int) -> int:
-    """How many numbers the widest layer of a network gives for a row of n_in numbers."""
-    sizes, was_training = [n_in], net.training
+def layers_of(net: nn.Module, n_in: int) -> tuple[list[str], int, bool]:
+    """What a network does with a row of n_in numbers.
 
-    def note(layer: nn.Module, args: tuple, y: Tensor) -> None:
+    Returns
+    -------
+    names : list of str
+        Its linear layers and convolutions, as they are called.
+    width : int
+        How many numbers the widest layer of any kind gives.
+    is_silent : bool
+        Whether the network gives nothing but 0.
+    """
+    names, sizes, was_training = [], [n_in], net.training
+
+    def note(name: str, layer: nn.Module, args: tuple, y: Tensor) -> None:
         sizes.append(y.numel() if isinstance(y, Tensor) else 0)
+        if isinstance(layer, LAYERS):
+            names.append(name)
 
-    hooks = [layer.register_forward_hook(note) for layer in net.modules()]
+    hooks = [
+        layer.register_forward_hook(partial(note, name)) for name, layer in net.named_modules()
+    ]
     try:
-        net.eval()(torch.zeros(1, n_in))
+        y = net.eval()(torch.linspace(-1, 1, n_in)[None])
     finally:
         net.train(was_training)
         for hook in hooks:
             hook.remove()
-    return max(sizes)
+    return names, max(sizes), not y.any()
+
+
+def last_layer(net: nn.Module, n_in: int) -> str | None:
+    """The name of the layer of a network without which it gives 0; None if there is none."""
+    names, _, _ = layers_of(net, n_in)
+    if not names:
+        return None
+    layer = net.get_submodule(names[-1])
+    before = copy.deepcopy(layer.state_dict())
+    _make_zero(layer)
+    *_, is_silent = layers_of(net, n_in)
+    layer.load_state_dict(before)
+    return names[-1] if is_silent else None
+
+
+@torch.no_grad()
+def _make_zero(layer: nn.Module) -> None:
+    for weights in layer.parameters():
+        weights.zero_()
 
 
 class LinearPath(nn.Module):
@@ -94,13 +133,16 @@ class LinearPath(nn.Module):
     width : int
         How many numbers the widest layer gives for a row. In evaluation the network is given so
         many rows at once that its memory is bounded.
+    last : str or None
+        The name of the network's last layer, if that may start at 0 in the place of the gate.
     """
 
     def __init__(self, n_in: int, n_out: int, make: Callable):
         super().__init__()
         self.linear = nn.Linear(n_in, n_out)
         self.net = make(n_in, n_out)
-        self.width = max(n_out, widest_layer(self.net, n_in))
+        _, self.width, _ = layers_of(self.net, n_in)
+        self.last = last_layer(self.net, n_in)
         self.gate = nn.Parameter(torch.ones(n_out))
         # Which of the network's own inputs and outputs are which, times which factor.
         self.register_buffer("inputs", torch.arange(n_in))
@@ -135,7 +177,10 @@ class LinearPath(nn.Module):
         self._silence()
 
     def _silence(self) -> None:
-        self.gate.zero_()
+        if self.last is None:
+            self.gate.zero_()
+        else:
+            _make_zero(self.net.get_submodule(self.last))
 
     @torch.no_grad()
     def permute_outputs(self, order: np.ndarray, factors: np.ndarray) -> None:
@@ -272,7 +317,24 @@ class ImageShape:
         return [(self.height >> k, self.width >> k) for k in range(n_halvings + 1)]
 
 
-class ConvEncoder(nn.Module):
+class Convolutional(nn.Module):
+    """What the networks for images share.
+
+    Parameters
+    ----------
+    image : ImageShape
+    n_numbers : int
+        Numbers of a row, one or more for each pixel that is kept: blocks of all of them.
+    """
+
+    def __init__(self, image: ImageShape, n_numbers: int):
+        super().__init__()
+        self.image = image
+        self.register_buffer("kept", torch.from_numpy(image.kept), persistent=False)
+        self.n_blocks = n_numbers // len(image.kept)
+
+
+class ConvEncoder(Convolutional):
     """From the pixels of images to numbers.
 
     Parameters
@@ -300,10 +362,8 @@ class ConvEncoder(nn.Module):
         hidden_layer_sizes: Sequence[int] = (),
         activation: str = "silu",
     ):
-        super().__init__()
-        self.image, act = image, ACTIVATIONS[activation]
-        self.register_buffer("kept", torch.from_numpy(image.kept), persistent=False)
-        self.n_blocks = n_in // len(image.kept)
+        super().__init__(image, n_in)
+        act = ACTIVATIONS[activation]
         channels = [self.n_blocks * image.channels, *n_filters]
         convolutions = [
             layer for a, b in pairwise(channels) for layer in (nn.Conv2d(a, b, 4, 2, 1), act())
@@ -325,7 +385,7 @@ class ConvEncoder(nn.Module):
         return self.layers(x.reshape(len(x), -1, image.height, image.width))
 
 
-class ConvDecoder(nn.Module):
+class ConvDecoder(Convolutional):
     """From numbers to the pixels of images: `ConvEncoder` in reverse.
 
     Parameters
@@ -352,10 +412,8 @@ class ConvDecoder(nn.Module):
         hidden_layer_sizes: Sequence[int] = (),
         activation: str = "silu",
     ):
-        super().__init__()
-        self.image, act = image, ACTIVATIONS[activation]
-        self.register_buffer("kept", torch.from_numpy(image.kept), persistent=False)
-        self.n_blocks = n_out // len(image.kept)
+        super().__init__(image, n_out)
+        act = ACTIVATIONS[activation]
         smallest, *sides = image.sides(len(n_filters))[::-1]
         first = n_filters[0], *smallest
         sizes = [n_in, *hidden_layer_sizes, int(np.prod(first))]

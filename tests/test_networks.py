@@ -34,6 +34,13 @@ class Residual(nn.Module):
         return self.last(h + self.block(h))
 
 
+class Skip(Residual):
+    """A network that is not 0 where its last layer is."""
+
+    def forward(self, x):
+        return super().forward(x) + x.square().sum(1, keepdim=True)
+
+
 def convolutional(n_in, n_out):
     """An encoder of images of 3 x 4 pixels, of which the first n_in are seen."""
     image = ImageShape.of((3, 4), (8,), np.arange(12) < n_in)
@@ -51,6 +58,7 @@ NETWORKS = {
     "shallow": partial(MLP, hidden_layer_sizes=(7,)),
     "deep": partial(MLP, hidden_layer_sizes=(50, 30)),
     "own": partial(LinearPath, make=Residual),
+    "gated": partial(LinearPath, make=Skip),
     "convolutional": partial(LinearPath, make=convolutional),
     "deconvolutional": partial(LinearPath, make=deconvolutional),
 }
@@ -75,6 +83,18 @@ def test_shapes_and_gradients(hidden_layer_sizes, activation):
 
 def test_without_hidden_layers_it_is_linear():
     assert MLP(3, 2, ()).net is None
+
+
+@pytest.mark.parametrize(
+    ("make", "last"),
+    [(Residual, "last"), (convolutional, "layers.3"), (deconvolutional, "layers.5"), (Skip, None)],
+)
+def test_the_last_layer_is_found_where_the_network_is_0_without_it(make, last):
+    net = LinearPath(4, 3, make)
+    assert net.last == last
+    net.start_linear(torch.zeros(3, 4), torch.zeros(3))
+    assert (net.gate == (0 if last is None else 1)).all()
+    assert not net(rows(9, 4)).any()
 
 
 @networks
