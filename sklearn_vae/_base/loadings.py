@@ -193,7 +193,8 @@ class Loadings:
         kl, mean = self._of_samples(of, X[rows]).values()
         weight = None if weight is None else weight[rows]
         self.kl_per_component_ = np.average(kl, axis=0, weights=weight)
-        spread = np.average((mean - np.average(mean, axis=0, weights=weight)) ** 2, axis=0)
+        away = mean - np.average(mean, axis=0, weights=weight)
+        spread = np.average(away**2, axis=0, weights=weight)
         order = np.argsort(-self.kl_per_component_, kind="stable")
         self.active_components_ = order[spread[order] > ACTIVE]
         self.n_active_components_ = len(self.active_components_)
