@@ -99,8 +99,10 @@ class Spec:
         They are the networks that are given; else convolutional ones for images, of which the
         columns where `kept` is True are seen; else perceptrons.
         """
+        usual = "tanh" if self.image_shape is None else "silu"
+        activation = usual if self.activation == "auto" else self.activation
         how = [
-            {"hidden_layer_sizes": sizes, "activation": self.activation}
+            {"hidden_layer_sizes": sizes, "activation": activation}
             for sizes in (self.hidden_layer_sizes, self.hidden_layer_sizes[::-1])
         ]
         if self.image_shape is None:

@@ -15,8 +15,9 @@ PARAMETERS = """
         Width of each hidden layer of the encoder; the decoder has them in reverse. ``()`` gives a
         linear model: probabilistic PCA with shared noise, factor analysis with noise per feature.
 
-    activation : {"elu", "gelu", "logistic", "relu", "silu", "tanh"}, default="tanh"
-        Activation of the hidden layers.
+    activation : {"auto", "elu", "gelu", "logistic", "relu", "silu", "tanh"}, default="auto"
+        Activation of the hidden layers: "auto" is "tanh" in a perceptron and "silu" in a
+        convolutional network.
 
     encoder, decoder : callable or None, default=None
         Factories ``f(n_in, n_out) -> torch.nn.Module`` that take the place of the multilayer
@@ -29,7 +30,7 @@ PARAMETERS = """
         the components, `hidden_layer_sizes`. A linear path runs beside them as well. An `encoder`
         or `decoder` that is given takes the place of the convolutional one.
 
-    n_filters : array-like of int, default=(16, 32)
+    n_filters : array-like of int, default=(8, 16)
         Filters of each convolution of the encoder; the decoder has them in reverse. Each has
         windows of 4 x 4 pixels that move by 2, so it halves the height and the width of an image.
         ``n_filters=(64, 128), hidden_layer_sizes=(1024,)`` is a usual network for 28 x 28 pixels.
@@ -357,11 +358,11 @@ class RhoVAETransformer(BaseVAE):
         n_components=2,
         *,
         hidden_layer_sizes=(128, 128),
-        activation="tanh",
+        activation="auto",
         encoder=None,
         decoder=None,
         image_shape=None,
-        n_filters=(16, 32),
+        n_filters=(8, 16),
         likelihood="gaussian",
         categorical_features="from_dtype",
         handle_unknown="error",
