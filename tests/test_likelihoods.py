@@ -1,5 +1,6 @@
 """Every likelihood: its log-probability against SciPy, its mean and draws against each other."""
 
+import warnings
 from functools import partial
 
 import numpy as np
@@ -220,6 +221,25 @@ def test_rows_are_sums_over_entries(likelihood):
         p = family(numbers, torch.zeros(3, 5, 2, dtype=torch.float64))
         assert p.log_prob(x).shape == (3, 5, 4)
         torch.testing.assert_close(log_prob_of_rows(p, x), p.log_prob(x).sum(-1))
+
+
+@likelihoods
+def test_second_derivatives_give_no_warning(likelihood):
+    """torch warns of outputs that it resizes; the curvature of no row should make it do so."""
+    likelihood = built(likelihood, 3).double()
+
+    def log_prob(number, x):
+        numbers = number.expand(likelihood.n_numbers)[None]
+        return log_prob_of_rows(likelihood(numbers, torch.zeros(1, 2).double()), x[None])[0]
+
+    def slope(number, x):
+        return torch.func.jacrev(log_prob)(number, x)
+
+    x = torch.tensor([[0.0, 1.0, 1.0]]).double().expand(7, 3)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        curvature = torch.func.vmap(torch.func.jacfwd(slope))(torch.zeros(7).double(), x)
+    assert torch.isfinite(curvature).all()
 
 
 @likelihoods
