@@ -63,6 +63,7 @@ html_sidebars = {"index": [], "install": [], "changelog": [], "quickstart": [], 
 
 autosummary_generate = True
 autodoc_typehints = "none"
+toc_object_entries_show_parents = "hide"
 python_maximum_signature_line_length = 88
 numpydoc_show_class_members = False
 numpydoc_class_members_toctree = False
