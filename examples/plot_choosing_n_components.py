@@ -24,14 +24,14 @@ from sklearn_vae import VAETransformer
 from sklearn_vae.displays import ExplainedVarianceDisplay
 
 rng = np.random.default_rng(0)
-u, v = rng.uniform(-1, 1, size=(2, 400))
+u, v = rng.uniform(-1, 1, size=(2, 600))
 columns = u, v, np.sin(2 * u + v), u * v, v**2
-X = np.column_stack(columns) + 0.05 * rng.standard_normal((400, 5))
+X = np.column_stack(columns) + 0.05 * rng.standard_normal((600, 5))
 
 # %%
-# Fit one component more than are thought to be needed. The bars are the shares of each component,
-# the lines their sums, and PCA's stand beside them. PCA needs all five columns. The autoencoder
-# explains nearly everything with two components, and what it says of the others is next to nothing.
+# Fit more components than are thought to be needed. The bars are the shares of each component, the
+# lines their sums, and PCA's stand beside them. Four components of PCA leave some of the variance
+# out. The autoencoder explains nearly all of it with two components, and by the others nothing.
 
 vae = VAETransformer(n_components=4, random_state=0).fit(X)
 ExplainedVarianceDisplay.from_estimator(vae, X)
@@ -39,12 +39,12 @@ plt.show()
 
 # %%
 # The held-out log-likelihood says the same. ``score`` is in nats per sample, as PCA's is. Error
-# bars are standard errors over three splits. To compare sizes, 60 epochs are enough; the warning
+# bars are standard errors over three splits. To compare sizes, 80 epochs are enough; the warning
 # that more would help is left out.
 
 sizes = [1, 2, 3, 4]
 cv = ShuffleSplit(3, test_size=0.25, random_state=0)
-models = {"VAETransformer": VAETransformer(max_iter=60, random_state=0), "PCA": PCA()}
+models = {"VAETransformer": VAETransformer(max_iter=80, random_state=0), "PCA": PCA()}
 warnings.simplefilter("ignore", ConvergenceWarning)
 fig, ax = plt.subplots(layout="constrained")
 for name, model in models.items():
