@@ -135,7 +135,7 @@ class VAEOutlierDetector(CallbackSupportMixin, OutlierMixin, BaseEstimator):
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            Rows. NaN where a value is missing.
+            Rows, as `fit` takes them.
 
         Returns
         -------
@@ -151,7 +151,7 @@ class VAEOutlierDetector(CallbackSupportMixin, OutlierMixin, BaseEstimator):
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            Rows. NaN where a value is missing.
+            Rows, as `fit` takes them.
 
         Returns
         -------
@@ -166,7 +166,7 @@ class VAEOutlierDetector(CallbackSupportMixin, OutlierMixin, BaseEstimator):
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            Rows. NaN where a value is missing.
+            Rows, as `fit` takes them.
 
         Returns
         -------
@@ -184,7 +184,7 @@ class VAEOutlierDetector(CallbackSupportMixin, OutlierMixin, BaseEstimator):
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            Rows. NaN where a value is missing.
+            Rows, as `fit` takes them.
 
         Returns
         -------

@@ -151,9 +151,9 @@ class LoadingsDisplay:
     Parameters
     ----------
     loadings : array-like of shape (n_components, n_columns)
-        Loadings, ``components_`` of a fitted model.
+        The loadings, as `components_` has them.
     column_names : array-like of str of shape (n_columns,)
-        Names of the columns of the loadings.
+        Names of the columns.
     Z : array-like of shape (n_samples, n_components), default=None
         Components of some rows, for a biplot.
     y : array-like of shape (n_samples,), default=None

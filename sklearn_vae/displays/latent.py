@@ -35,7 +35,7 @@ class LatentSpaceDisplay:
     covariance : array-like of shape (n_samples, n_components, n_components), default=None
         Posterior covariances, for ellipses.
     components : tuple of int, default=(0, 1)
-        Which components the axes are.
+        Which components are drawn.
 
     Attributes
     ----------
@@ -74,6 +74,7 @@ class LatentSpaceDisplay:
         estimator : estimator or Pipeline
             A fitted model, or a pipeline that ends with one.
         X : array-like of shape (n_samples, n_features)
+            Rows, as `fit` takes them.
         y : array-like of shape (n_samples,), default=None
             Classes or numbers that colour the rows.
         components : tuple of int, default=(0, 1)
@@ -186,9 +187,9 @@ class LatentTraversalDisplay:
         changes slowest.
 
     column_names : array-like of str of shape (n_columns,)
-        Names of the columns of the decoded rows.
+        Names of the columns.
     components : tuple of int, default=(0, 1)
-        Which components the axes are.
+        Which components are drawn.
     image_shape : tuple of int, default=None
         If the rows are images: their shape, (height, width) or (height, width, channels).
 
@@ -355,7 +356,7 @@ class PosteriorCovarianceDisplay:
     Parameters
     ----------
     covariance : array-like of shape (n_components, n_components)
-        Covariance of the posterior, or its mean over rows.
+        The posterior covariance.
 
     Attributes
     ----------

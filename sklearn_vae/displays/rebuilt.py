@@ -26,7 +26,7 @@ class ReconstructionDisplay:
     Parameters
     ----------
     X, X_reconstructed : array-like of shape (n_samples, n_columns)
-        Rows, and what the model rebuilds of them.
+        Rows, and what the model makes of them.
     deviation : array-like of shape (n_columns,), default=None
         What differences are divided by for the colours: the standard deviation of each column.
     column_names : array-like of str of shape (n_columns,), default=None
@@ -82,7 +82,7 @@ class ReconstructionDisplay:
         estimator : estimator or Pipeline
             A fitted model, or a pipeline that ends with one.
         X : array-like of shape (n_samples, n_features)
-            Rows.
+            Rows, as `fit` takes them.
         rows : array-like of int, default=None
             Which rows to show; None for the first eight images, or five rows of a table.
         image_shape : tuple of int, default=None
