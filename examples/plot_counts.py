@@ -35,8 +35,8 @@ for likelihood in ("poisson", "negative_binomial"):
 print(f"median dispersion: {np.median(vae.dispersion_):.2f}, where 1/3 was put in")
 
 # %%
-# One component orders the sites. The first component of PCA folds the gradient, since the ends of
-# the gradient have low counts of most species in common.
+# One component orders the sites, but for some near the ends. The first component of PCA turns back
+# there: sites at the ends have low counts of most species in common with sites at the middle.
 
 components = {
     "PCA of log(1 + x)": PCA(1).fit_transform(np.log1p(X)),

@@ -30,7 +30,7 @@ X_train, X_test, y_train, y_test = train_test_split(X, y, random_state=0, strati
 #
 # Each reducer in the same pipeline: the accuracy of the classifier, and the reducer's
 # reconstruction and log-likelihood of held-out digits. Pixels share a unit, so nothing is
-# standardised before.
+# standardised before. A warning says of how many digits the log-likelihood is uncertain.
 
 reducers = {
     "PCA": PCA(8),

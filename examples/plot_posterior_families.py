@@ -49,7 +49,7 @@ def draw(ax, C, **style):
     ax.add_patch(Ellipse((0, 0), *(4 * np.sqrt(values[::-1])), angle=angle, fill=False, **style))
 
 
-fig, axes = plt.subplots(1, 5, figsize=(11, 2.7), layout="constrained", sharey=True)
+fig, axes = plt.subplots(1, 5, figsize=(11, 3.1), layout="constrained", sharey=True)
 for ax, family in zip(axes, ("spherical", "diag", "ar1", "scaled_ar1", "full"), strict=True):
     best = minimize(lambda n, f=family: kl(covariance(f, n)), [-1.0, -1.0, 0.1], tol=1e-10)
     C = covariance(family, best.x)
@@ -57,7 +57,7 @@ for ax, family in zip(axes, ("spherical", "diag", "ar1", "scaled_ar1", "full"), 
     draw(ax, C, color="tab:red", lw=1.5)
     ax.set(title=f"{family}\n{abs(kl(C)):.2f} nats", xlim=(-2.5, 2.5), ylim=(-2.5, 2.5))
     ax.set_aspect("equal")
-fig.suptitle("the truth in grey, the closest member of each family in red")
+fig.supxlabel("component 0; the truth in grey, the closest member of each family in red")
 plt.show()
 
 # %%

@@ -90,11 +90,12 @@ def ablations():
     table = np.array([[float(value) for value in row[2:]] for row in rows])
     _, ax = plt.subplots(figsize=(6.5, 4))
     change = table[:, 1:] - table[:, :1]
-    shown = ax.imshow(np.sign(change) * np.log10(1 + np.abs(change) / SMALL), cmap="RdBu")
+    shade = np.sign(change) * np.log10(1 + np.abs(change) / SMALL)
+    shown = ax.imshow(shade, cmap="RdBu", aspect="auto")
     shown.set_clim(-3, 3)
     for (i, j), value in np.ndenumerate(change):
         colour = "white" if abs(value) > 10 else "black"
-        ax.text(j, i, f"{value:+.1f}", ha="center", va="center", fontsize=6, color=colour)
+        ax.text(j, i, f"{value:+.1f}" if abs(value) < 100 else f"{value:+.0f}", ha="center", va="center", fontsize=6, color=colour)
     ax.set_xticks(range(len(names) - 1), names[1:], rotation=40, ha="right", fontsize=7)
     ax.set_yticks(range(len(labels)), labels, fontsize=7)
     ax.set_title("change in nats per row when an ingredient is left out", fontsize=9)
@@ -110,7 +111,7 @@ def step_times():
         ratio = [float(row[3 + j]) for row in rows]
         ax.bar(np.arange(len(rows)) + 0.2 * (j - 1.5), ratio, 0.2, label=other)
     ax.axhline(1, color="grey", lw=0.8)
-    ax.set_xticks(range(len(rows)), [f"{row[0]}\n{row[2]} ms" for row in rows], fontsize=7)
+    ax.set_xticks(range(len(rows)), [f"{row[0]}\n{row[2]} ms".replace(", ", "\n") for row in rows], fontsize=7)
     ax.set(ylabel="time over that of a loop by hand")
     ax.legend(ncols=4, loc="upper right", fontsize=8)
 
@@ -146,7 +147,7 @@ def exactness():
         for family in dict.fromkeys(row[0] for row in rows):
             own = np.array([row[1:] for row in rows if row[0] == family], dtype=float)
             ax.scatter(own[:, 2], own[:, 1], s=14, label=family)
-        low = min(float(row[3]) for row in rows) - 0.05
+        low = min(min(float(row[3]) for row in rows) - 0.05, -0.4)
         ax.plot([low, 0], [low, 0], color="grey", lw=0.8)
         ax.axhline(0, color="grey", lw=0.8, ls=":")
         ax.set(xlabel="predicted, nats", title=f"beside {label}")
