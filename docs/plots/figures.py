@@ -95,7 +95,8 @@ def ablations():
     shown.set_clim(-3, 3)
     for (i, j), value in np.ndenumerate(change):
         colour = "white" if abs(value) > 10 else "black"
-        ax.text(j, i, f"{value:+.1f}" if abs(value) < 100 else f"{value:+.0f}", ha="center", va="center", fontsize=6, color=colour)
+        text = f"{value:+.1f}" if abs(value) < 100 else f"{value:+.0f}"
+        ax.text(j, i, text, ha="center", va="center", fontsize=6, color=colour)
     ax.set_xticks(range(len(names) - 1), names[1:], rotation=40, ha="right", fontsize=7)
     ax.set_yticks(range(len(labels)), labels, fontsize=7)
     ax.set_title("change in nats per row when an ingredient is left out", fontsize=9)
@@ -111,7 +112,8 @@ def step_times():
         ratio = [float(row[3 + j]) for row in rows]
         ax.bar(np.arange(len(rows)) + 0.2 * (j - 1.5), ratio, 0.2, label=other)
     ax.axhline(1, color="grey", lw=0.8)
-    ax.set_xticks(range(len(rows)), [f"{row[0]}\n{row[2]} ms".replace(", ", "\n") for row in rows], fontsize=7)
+    labels = [f"{row[0]}\n{row[2]} ms".replace(", ", "\n") for row in rows]
+    ax.set_xticks(range(len(rows)), labels, fontsize=7)
     ax.set(ylabel="time over that of a loop by hand")
     ax.legend(ncols=4, loc="upper right", fontsize=8)
 
