@@ -47,8 +47,8 @@ fig.colorbar(image, ax=axes, label="mean posterior correlation", shrink=0.85)
 plt.show()
 
 # %%
-# The correlation of neighbours that the encoder tells of each digit, by class. With one variance for
-# all components ("ar1"), ρ has to stand for their different widths. Where each component has a
+# The correlation of neighbours that the encoder tells of each digit, by class. With one variance
+# for all components ("ar1"), ρ has to stand for their different widths. Where each component has a
 # variance of its own ("scaled_ar1"), little is left for ρ to tell.
 
 fig, axes = plt.subplots(1, 2, figsize=(9, 3.2), layout="constrained", sharey=True)
