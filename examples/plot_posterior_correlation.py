@@ -4,7 +4,7 @@ Correlation in the posteriors
 =============================
 
 Which correlations do posteriors learn that may have some? Digits, six components, and the
-posteriors "ar1", "scaled_ar1" and "full" (:ref:`rho_vae_paper`).
+posteriors "ar1", "scaled_ar1" and "full" (:ref:`rho_vae`).
 """
 
 # %%
