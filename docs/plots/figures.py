@@ -158,11 +158,12 @@ def exactness():
 
 
 def imputation():
-    """Errors of imputed values beside ridge regressions and nearest neighbours."""
-    pattern = r"^(\w+) +(\S.*?\S)  +(0\.\d+|1\.\d+) +(\S+) +(\S+) +(\S+) +(\S+)$"
+    """Errors of imputed values beside ridge regressions, neighbours and random forests."""
+    pattern = r"^(\w+) +(\S.*?\S)  +(0\.\d+|1\.\d+) +(\S+) +(\S+) +(\S+) +(\S+) +(\S+)$"
     rows = re.findall(pattern, (TABLES / "imputation.txt").read_text(), re.M)
-    _, axes = plt.subplots(1, 2, figsize=(6.5, 3.2), sharey=True)
-    for ax, column, label in zip(axes, (3, 4), ("ridge regressions", "neighbours"), strict=True):
+    _, axes = plt.subplots(1, 3, figsize=(7.5, 3), sharey=True)
+    labels = "ridge regressions", "neighbours", "random forests"
+    for ax, column, label in zip(axes, (3, 4, 5), labels, strict=True):
         for kind in dict.fromkeys(row[1] for row in rows):
             own = np.array([(row[column], row[2]) for row in rows if row[1] == kind], dtype=float)
             ax.scatter(*own.T, s=14, label=kind)
