@@ -34,11 +34,8 @@ def public_names():
             for name, value in vars(module).items()
             if inspect.isclass(value) and value.__module__.startswith(module.__name__)
         ]
-    if (Path(sklearn_vae.__file__).parent / "displays").exists() or importlib.util.find_spec(
-        "sklearn_vae.displays"
-    ):
-        displays = importlib.import_module("sklearn_vae.displays")
-        names += [f"displays.{name}" for name in displays.__all__]
+    displays = importlib.import_module("sklearn_vae.displays")
+    names += [f"displays.{name}" for name in displays.__all__]
     return [name for name in names if name.split(".")[-1] not in NOT_FOR_USERS]
 
 
