@@ -15,8 +15,9 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 
-folder = Path(__file__).parent if "__file__" in globals() else Path("examples")
-with (folder / "benchmarks" / "rho_vae_paper.csv").open() as file:
+# The documentation runs this file in its own folder; run from the root of the package as well.
+path = Path("benchmarks/rho_vae_paper.csv")
+with (path if path.exists() else "examples" / path).open() as file:
     table = list(csv.DictReader(file))
 DATA = {"fashion": "Fashion-MNIST", "mnist": "MNIST"}
 POSTERIORS = "scaled_ar1", "ar1", "full", "spherical"
