@@ -84,7 +84,7 @@ def cells():
         yield Cell("long", data, "mlp", "diag", 0, 100)
         yield Cell("ablation", data, "averages", "diag", 0, EPOCHS)
         yield Cell("ablation", data, "start", "diag", 0, EPOCHS)
-        yield Cell("own", data, "mlp", "diag", 0, 150)
+        yield Cell("own", data, "mlp", "diag", 0, 45)
     for seed in range(3):
         for posterior in POSTERIORS:
             yield from (Cell("small", data, "mlp", posterior, seed, 30) for data in both)
