@@ -383,3 +383,15 @@ def test_counts_of_very_many_columns_start_at_their_means(likelihood):
     ).fit(X)
     means = model.sample(200, random_state=0, noise=False).mean(axis=0)
     assert np.corrcoef(means, X.mean(axis=0))[0, 1] > 0.9
+
+
+def test_noise_per_feature_where_columns_outnumber_rows():
+    """The held-out rows tell how large the noise is; the start tells how it differs by column."""
+    rng = np.random.RandomState(0)
+    W, scale = rng.randn(2, 120), np.exp(rng.uniform(-3, 0, 120))
+    X = rng.randn(140, 2) @ W + scale * rng.randn(140, 120)
+    X, X_test = X[:40], X[40:]
+    vae = VAETransformer(2, likelihood=Gaussian("per_feature"), max_iter=1, random_state=0)
+    reference = FactorAnalysis(2, random_state=0).fit(X).score(X_test)
+    assert vae.fit(X).score(X_test) > reference - 1
+    assert np.corrcoef(np.log(vae.noise_variance_), np.log(scale))[0, 1] > 0.9

@@ -400,14 +400,15 @@ def raise_noise_to(module: VAE, reference: VAE, rows: Batch) -> None:
 
 @torch.no_grad()
 def refit_noise(module: VAE, reference: VAE, rows: Batch) -> None:
-    """Give the noise its maximum-likelihood value on rows.
+    """Multiply the noise by the factor of maximum likelihood on rows.
 
-    The posterior variance is scaled by the same factor. The errors are those of `reference`, which
-    is the module itself or one that was not trained on the rows. The value is one number for all
-    features. With one for each, a few rows would decide on many numbers.
+    With noise variances psi_j and mean squared errors e_j it is the mean of e_j / psi_j: one number
+    for all features, since a few rows would else decide on many. The posterior variance is scaled
+    by the same factor. The errors are those of `reference`, which is the module itself or one that
+    was not trained on the rows.
     """
-    error = mean_squares(reference, rows)
-    give_noise(module, error.mean().clamp(min=SMALLEST_NOISE).expand_as(error))
+    error, noise = mean_squares(reference, rows), module.likelihood.noise.variance
+    give_noise(module, (noise * (error / noise).mean()).clamp(min=SMALLEST_NOISE).expand_as(error))
 
 
 @torch.no_grad()
