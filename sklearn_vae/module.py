@@ -138,8 +138,8 @@ class VAE(nn.Module):
         self.encoder = encoder(n_inputs, posterior.n_numbers(n_components))
         self.decoder = decoder(n_components + n_conditions, self.likelihood.n_numbers)
         widths = [len(weight) for weight in self.parameters() if weight.ndim]
-        self.width = max(getattr(net, "width", 0) for net in (self.encoder, self.decoder))
-        self.width = max(self.width, *widths)
+        widths += [getattr(net, "width", 0) for net in (self.encoder, self.decoder)]
+        self.width = max(widths)
 
     @property
     def sees_missing(self) -> bool:

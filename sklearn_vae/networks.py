@@ -60,10 +60,7 @@ ACTIVATIONS = {
     "tanh": Tanh,
 }
 
-
 NUMBERS = 2**22  # of the widest layer, that are held at once where no gradients are asked for
-
-
 LAYERS = nn.Linear, nn.Conv1d, nn.Conv2d, nn.ConvTranspose1d, nn.ConvTranspose2d
 
 
@@ -99,9 +96,8 @@ def layers_of(net: nn.Module, n_in: int) -> tuple[list[str], int, bool]:
     return names, max(sizes), not y.any()
 
 
-def last_layer(net: nn.Module, n_in: int) -> str | None:
-    """The name of the layer of a network without which it gives 0; None if there is none."""
-    names, _, _ = layers_of(net, n_in)
+def last_layer(net: nn.Module, n_in: int, names: Sequence[str]) -> str | None:
+    """The last of a network's layers, if the network gives 0 without it; None if it does not."""
     if not names:
         return None
     layer = net.get_submodule(names[-1])
@@ -110,6 +106,11 @@ def last_layer(net: nn.Module, n_in: int) -> str | None:
     *_, is_silent = layers_of(net, n_in)
     layer.load_state_dict(before)
     return names[-1] if is_silent else None
+
+
+def dense(sizes: Sequence[int], activation: type[nn.Module]) -> list[nn.Module]:
+    """Linear layers from each of the sizes to the next, an activation after each."""
+    return [layer for a, b in pairwise(sizes) for layer in (nn.Linear(a, b), activation())]
 
 
 @torch.no_grad()
@@ -141,8 +142,8 @@ class LinearPath(nn.Module):
         super().__init__()
         self.linear = nn.Linear(n_in, n_out)
         self.net = make(n_in, n_out)
-        _, self.width, _ = layers_of(self.net, n_in)
-        self.last = last_layer(self.net, n_in)
+        names, self.width, _ = layers_of(self.net, n_in)
+        self.last = last_layer(self.net, n_in, names)
         self.gate = nn.Parameter(torch.ones(n_out))
         # Which of the network's own inputs and outputs are which, times which factor.
         self.register_buffer("inputs", torch.arange(n_in))
@@ -237,7 +238,7 @@ class MLP(LinearPath):
         self.linear = nn.Linear(n_in, n_out)
         self.width = max(n_in, n_out, *hidden_layer_sizes)
         sizes, act = [n_in, *hidden_layer_sizes], ACTIVATIONS[activation]
-        layers = [layer for a, b in pairwise(sizes) for layer in (nn.Linear(a, b), act())]
+        layers = dense(sizes, act)
         last = nn.Linear(sizes[-1], n_out, bias=False) if layers else None
         self.net = nn.Sequential(*layers, last) if layers else None
 
@@ -370,10 +371,8 @@ class ConvEncoder(Convolutional):
         ]
         height, width = image.sides(len(n_filters))[-1]
         sizes = [channels[-1] * height * width, *hidden_layer_sizes]
-        dense = [layer for a, b in pairwise(sizes) for layer in (nn.Linear(a, b), act())]
-        self.layers = nn.Sequential(
-            *convolutions, nn.Flatten(), *dense, nn.Linear(sizes[-1], n_out)
-        )
+        linear = nn.Flatten(), *dense(sizes, act)
+        self.layers = nn.Sequential(*convolutions, *linear, nn.Linear(sizes[-1], n_out))
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (n, n_in) to (n, n_out); pixels that are left out are 0."""
@@ -417,12 +416,12 @@ class ConvDecoder(Convolutional):
         smallest, *sides = image.sides(len(n_filters))[::-1]
         first = n_filters[0], *smallest
         sizes = [n_in, *hidden_layer_sizes, int(np.prod(first))]
-        dense = [layer for a, b in pairwise(sizes) for layer in (nn.Linear(a, b), act())]
+        linear = dense(sizes, act)
         channels, layers = [*n_filters, self.n_blocks * image.channels], []
         for (a, b), (height, width) in zip(pairwise(channels), sides, strict=True):
             odd = height % 2, width % 2
             layers += [nn.ConvTranspose2d(a, b, 4, 2, 1, output_padding=odd), act()]
-        self.layers = nn.Sequential(*dense, nn.Unflatten(1, first), *layers[:-1])
+        self.layers = nn.Sequential(*linear, nn.Unflatten(1, first), *layers[:-1])
 
     def forward(self, z: Tensor) -> Tensor:
         """Map (n, n_in) to (n, n_out)."""

@@ -79,6 +79,11 @@ def columns_of(X, weight=None):
     return Columns(scaler.mean_, scaler.var_, lowest, highest)
 
 
+def rows_at_once(X):
+    """How many rows of a table that is not in memory are read at once."""
+    return max(1000, SAMPLED // X.shape[1])
+
+
 def has_missing(X):
     """Whether any value of X is NaN: a pass over X, so a fit asks once."""
     return X.dtype.kind == "f" and any(np.isnan(X[rows]).any() for rows in chunks(X))
@@ -193,7 +198,7 @@ class SparseRows:
     def __init__(self, X):
         self.X, self.shape, self.dtype = X, X.shape, X.dtype
         self.size = X.shape[0] * X.shape[1]
-        self.most_at_once = max(1000, SAMPLED // X.shape[1])
+        self.most_at_once = rows_at_once(X)
 
     def __len__(self):
         return self.shape[0]
@@ -220,7 +225,7 @@ class SomeRows:
     def __init__(self, X, rows):
         self.X, self.rows, self.dtype = X, rows, X.dtype
         self.shape, self.size = (len(rows), X.shape[1]), len(rows) * X.shape[1]
-        self.most_at_once = max(1000, SAMPLED // X.shape[1])
+        self.most_at_once = rows_at_once(X)
 
     def __len__(self):
         return self.shape[0]
@@ -260,7 +265,7 @@ class RowsOnDisk:
         self.X, self.rows = X, np.sort(rows)
         self.how = mean, scale, feature_names, device, fill, weight
         self.is_plain = fill is None and weight is None
-        self.most_at_once = max(1000, SAMPLED // X.shape[1])
+        self.most_at_once = rows_at_once(X)
 
     def __len__(self):
         return len(self.rows)

@@ -128,8 +128,9 @@ class Fitting(CallbackSupportMixin):
                 rest = y, groups, X_val, seeds[0]
                 train, valid, max_iter = self._held_out(X, how, *rest)
             self._moments = None
-            how = {"settle": X_val is None, "tasks": tasks}
-            still_improving = self._train(spec, train, valid, max_iter, resume, seed, seeds, **how)
+            still_improving = self._train(
+                spec, train, valid, max_iter, resume, seed, seeds, settle=X_val is None, tasks=tasks
+            )
             self._diagnose(X, weight)
             self._describe(X, weight)
         if tasks is not None:

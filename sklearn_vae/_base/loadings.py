@@ -40,9 +40,8 @@ from sklearn.utils.validation import check_is_fitted
 from ..priors import StandardNormal
 from ..training import every_kth
 
-DESCRIBED = 10_000  # rows of X, and draws from the prior, at most
 ACTIVE = 0.01  # variance of a component's posterior mean over the data (Burda et al. 2016)
-DIAGNOSED = 10_000  # rows at most
+DIAGNOSED = 10_000  # rows of X, and draws from the prior, at most
 IN_A_BLOCK = 128  # rows of a block of a stream, at most
 NUMBERS = 2**20  # in those rows and in those draws, at most
 DECODED, FEWEST = 1024, 16  # B and f_S are found at up to 2 DECODED / d rows
@@ -168,7 +167,7 @@ class Loadings:
         if is_linear and isinstance(module.prior, StandardNormal):
             (mean, *ends), variance = self._evaluate(of, np.eye(d + 1, d, -1)).values()
             return mean, ends - mean, variance[0]
-        n = min(DESCRIBED, NUMBERS // len(self._owner()) + 1)
+        n = min(DIAGNOSED, NUMBERS // len(self._owner()) + 1)
         z = module.prior.draw(n, np.random.RandomState(0))
         means, variance = self._evaluate(of, z).values()
         mean = means.mean(axis=0)
@@ -199,13 +198,16 @@ class Loadings:
         self.active_components_ = order[spread[order] > ACTIVE]
         self.n_active_components_ = len(self.active_components_)
 
-    def _describe(self, X, weight=None, most=DESCRIBED):
+    def _describe(self, X, weight=None, most=DIAGNOSED):
         """Find the loadings and the shares of variance by rows of X, `most` of them at most."""
+
+        def of(module, rows):
+            return {"z": module.encode(rows).mean, "x": module.likelihood.one_hot(rows.x)}
+
         rows = every_kth(X, min(most, NUMBERS // X.shape[1] + 1))
         X = X[rows].astype(np.float64)
         weight = np.ones(len(X)) if weight is None else weight[rows]
-        z = self._of_samples(lambda module, rows: module.encode(rows).mean, X)
-        x = self._of_samples(lambda module, rows: module.likelihood.one_hot(rows.x), X)
+        z, x = self._of_samples(of, X).values()
         n = 2 * min(len(X), DECODED, NUMBERS // (4 * x.shape[1])) // z.shape[1]
         some = every_kth(X, max(n, FEWEST))
         B = self._mean_jacobian(z[some], weight[some])

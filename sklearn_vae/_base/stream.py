@@ -25,7 +25,7 @@ from sklearn.base import clone
 from .. import selection
 from ..likelihoods import Columns
 from ..training import every_kth, resolve_device
-from .data import SAMPLED, chunks, is_too_large, rows_on_device, some_rows
+from .data import chunks, is_too_large, rows_at_once, rows_on_device, some_rows
 from .net import build_net
 
 GROWTH = 1.25  # of the rows seen, from one look to the next
@@ -126,5 +126,5 @@ class Stream:
     def _rows(self, X, scaling):
         """Rows of X as a net of this scale takes them: some, where they are not in memory."""
         if is_too_large(X, self.device):
-            X = X[every_kth(X, max(1000, SAMPLED // X.shape[1]))]
+            X = X[every_kth(X, rows_at_once(X))]
         return rows_on_device(X, np.arange(len(X)), *scaling, range(X.shape[1]), self.device)

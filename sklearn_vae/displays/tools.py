@@ -83,7 +83,7 @@ def check_components(components, n_components, display):
 
 
 def check_image_shape(image_shape, n_columns, display):
-    """Rows and columns of an image, or None.
+    """Whether the numbers of a row make up an image of this shape, if one is given.
 
     Raises
     ------
@@ -95,7 +95,6 @@ def check_image_shape(image_shape, n_columns, display):
             f"{display.__name__}: image_shape={tuple(image_shape)} takes {np.prod(image_shape)} "
             f"numbers, but a row has {n_columns}."
         )
-    return image_shape
 
 
 def axes_for(ax, display, **figure):
