@@ -176,7 +176,9 @@ def imputation():
 def sampled_rows():
     """Whether a classifier tells sampled rows from real ones."""
     lines = (TABLES / "mixed.txt").read_text().splitlines()[4:]
-    rows = [re.split(r"  +", line.strip()) for line in lines if line.strip()]
+    # A name may hold one space, and so may the gap between two wide numbers.
+    parts = [re.split(r"  +", line.strip(), maxsplit=1) for line in lines if line.strip()]
+    rows = [[name, *numbers.split()] for name, numbers in parts]
     labels = {"VAE": 5, "TVAE": 8, "Gaussian copula": 11}
     _, ax = plt.subplots(figsize=(6.5, 2.9))
     for label, column in labels.items():
