@@ -20,6 +20,14 @@ WINE = load_wine(return_X_y=True)
 STAGES = ["first start", "second start", "second start, noise learned", "refit"]
 
 
+@pytest.fixture(autouse=True)
+def _ctrl_c_interrupts():
+    """Ctrl-C does what it does in a terminal: shells start background jobs that ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 def sphere(n=150):
     """Rows of which a linear model explains little, so that a fit goes through all stages."""
     rng = np.random.RandomState(0)
