@@ -54,6 +54,11 @@ class Batch:
         """Whether there is nothing but x."""
         return self.observed is None and self.weight is None and self.condition is None
 
+    @property
+    def is_complete(self) -> bool:
+        """Whether nothing is missing and nothing is given."""
+        return self.observed is None and self.condition is None
+
     def map(self, function: Callable[[Tensor], Tensor]) -> "Batch":
         """A batch of what a function makes of each tensor."""
         return Batch(*(None if field is None else function(field) for field in self.fields))

@@ -11,6 +11,7 @@ from torch.optim.lr_scheduler import StepLR
 
 from sklearn_vae import RhoVAETransformer, VAETransformer
 from sklearn_vae._base.net import Spec, build_net
+from sklearn_vae.batch import Batch
 from sklearn_vae.likelihoods import Gaussian
 from sklearn_vae.networks import ACTIVATIONS
 from sklearn_vae.objectives import ELBO
@@ -44,19 +45,26 @@ def random_batch(net, scale=1.0):
     return x, eps
 
 
-def by_autograd(net, x, eps, y=None):
+def by_autograd(net, rows, eps, y):
     net._set_training(True)
-    loss = net.get_loss(net.run_module(x, eps), x if y is None else y)
+    loss = net.get_loss(net.run_module(rows, eps), y, rows)
     params = [p for p in net.module_.parameters() if p.requires_grad]
     return loss, torch.autograd.grad(loss, params)
 
 
+WEIGHT = torch.tensor([1.0, 0.3, 2.0, 5.0, 0.1, 1.0, 3.0], dtype=torch.float64)
+
+
 def assert_equal_gradients(net, x, eps, y=None):
-    loss, gradients = by_autograd(net, x, eps, y)
+    for weight in (None, WEIGHT):
+        assert_equal_gradients_of(net, Batch(x, weight=weight), eps, x if y is None else y)
+
+
+def assert_equal_gradients_of(net, rows, eps, y):
+    loss, gradients = by_autograd(net, rows, eps, y)
     assert step_for(net, None) is not None
     with torch.inference_mode():
-        targets = x if y is None else y
-        written = WrittenStep(net).gradients(x, targets, eps, net.criterion_.kl_weight)
+        written = WrittenStep(net).gradients(rows, y, eps, net.criterion_.kl_weight)
     assert written == pytest.approx(loss.item(), rel=1e-12, abs=1e-10)
     params = [p for p in net.module_.parameters() if p.requires_grad]
     for p, gradient in zip(params, gradients, strict=True):
@@ -109,10 +117,12 @@ def test_gradients_with_other_targets_and_a_frozen_noise():
     assert all(p.grad is None for p in net.module_.likelihood.parameters())
 
 
+@pytest.mark.parametrize("is_weighted", [False, True])
 @pytest.mark.parametrize("size", [1, 4, 9])
-def test_a_step_is_the_ordinary_step(size):
+def test_a_step_is_the_ordinary_step(size, is_weighted):
     """From the same deviates, whatever the size of the batch; and so is the optimizer's state."""
     x = torch.rand(size, D, generator=torch.Generator().manual_seed(1))
+    rows = Batch(x, weight=x[:, 0] if is_weighted else None)
     nets = [net_of(alpha=0.1) for _ in range(2)]
     for net in nets:
         net._streams = Streams.of(Seeds(1, 2, 3), torch.device("cpu"))
@@ -122,7 +132,7 @@ def test_a_step_is_the_ordinary_step(size):
         for net in nets:
             net.optimizer_.param_groups[0]["lr"] = lr
         steps = nets[0].train_step, step_for(nets[1], None)
-        losses = [take((x, x))["loss"] for take in steps]
+        losses = [take((rows, x))["loss"] for take in steps]
         torch.testing.assert_close(losses[1], losses[0].detach())
         assert losses[1].dtype == torch.float32
         assert not losses[1].is_inference()
@@ -161,12 +171,13 @@ quick = {
 
 @pytest.mark.parametrize("Estimator", [VAETransformer, RhoVAETransformer])
 @pytest.mark.parametrize("likelihood", LIKELIHOODS.values(), ids=LIKELIHOODS.keys())
-def test_a_fit_is_the_ordinary_fit(Estimator, likelihood, written, monkeypatch):
+@pytest.mark.parametrize("sample_weight", [None, np.arange(1, 151)], ids=["alike", "weighted"])
+def test_a_fit_is_the_ordinary_fit(Estimator, likelihood, sample_weight, written, monkeypatch):
     data = UNIT if "likelihood" in likelihood else X
-    fit = Estimator(2, **quick, **likelihood).fit(data)
+    fit = Estimator(2, **quick, **likelihood).fit(data, sample_weight=sample_weight)
     assert written
     monkeypatch.setattr("sklearn_vae.training.net.step_for", lambda net, step_fn: step_fn)
-    ordinary = Estimator(2, **quick, **likelihood).fit(data)
+    ordinary = Estimator(2, **quick, **likelihood).fit(data, sample_weight=sample_weight)
     for name in ("loss_curve_", "validation_loss_curve_"):
         curves = getattr(fit, name), getattr(ordinary, name)
         np.testing.assert_allclose(*curves, rtol=1e-4, atol=1e-4)

@@ -264,7 +264,7 @@ class RowsOnDisk:
         # Sorted, so that a block of rows is nearly one piece of the file.
         self.X, self.rows = X, np.sort(rows)
         self.how = mean, scale, feature_names, device, fill, weight
-        self.is_plain = fill is None and weight is None
+        self.is_complete = fill is None
         self.most_at_once = rows_at_once(X)
 
     def __len__(self):

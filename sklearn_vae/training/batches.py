@@ -51,9 +51,9 @@ class Rows(Dataset):
         return rows, rows.x
 
     @property
-    def is_plain(self) -> bool:
-        """Whether there is nothing but x."""
-        return self.rows.is_plain
+    def is_complete(self) -> bool:
+        """Whether nothing is missing and nothing is given."""
+        return self.rows.is_complete
 
     def shuffled(self, generator: torch.Generator | None) -> Tensor:
         """Indices of all rows in random order.

@@ -217,7 +217,7 @@ class VAENet(Staged, NeuralNet):
         if batches_are_watched(self):
             return step_fn
         recorded = recorded_or(self, step_fn, iterator)
-        if recorded is not step_fn or not getattr(iterator.dataset, "is_plain", False):
+        if recorded is not step_fn or not getattr(iterator.dataset, "is_complete", False):
             return recorded
         return step_for(self, step_fn)
 
@@ -267,14 +267,14 @@ class VAENet(Staged, NeuralNet):
         self.module_.load_state_dict(weights)
 
     @torch.inference_mode()
-    def sample_losses(self, rows: Batch | Tensor) -> Tensor:
+    def sample_losses(self, rows: Batch | Tensor, n_draws: int = FIXED_DRAWS) -> Tensor:
         """Loss of each row, over a fixed set of deviates, times its weight; of shape (n,)."""
         self._set_training(False)
         rows = self._batch(rows)
-        eps = fixed_deviates(FIXED_DRAWS, self.module__n_components).to(rows.x)
-        size = VALID_BATCH // FIXED_DRAWS
+        eps = fixed_deviates(n_draws, self.module__n_components).to(rows.x)
+        size = VALID_BATCH // n_draws
         if eps.device.type == "cpu":
-            size = min(IN_CACHE, NUMBERS_IN_CACHE // rows.x.shape[1]) // FIXED_DRAWS
+            size = min(IN_CACHE, NUMBERS_IN_CACHE // rows.x.shape[1]) // n_draws
         parts = rows.split(max(1, size))
         losses = [-self.criterion_(self.module_(part, eps), part) for part in parts]
         return rows.weighed(torch.cat(losses))
@@ -350,8 +350,8 @@ class VAENet(Staged, NeuralNet):
         self.watched_rows_ = Rows(thinned(rows, WATCHED)) if held_out is None else None
         self.train_split = None if held_out is None else predefined_split(ScoredRows(held_out))
         # With nobody else about, nothing that a step rests on changes before training ends.
-        plain = data.is_plain and (held_out is None or held_out.is_plain)
-        alone = plain and is_alone(self, VAENet) and not may_record(self)
+        complete = data.is_complete and (held_out is None or held_out.is_complete)
+        alone = complete and is_alone(self, VAENet) and not may_record(self)
         self.ended_ = True
         try:
             with self._until_told():

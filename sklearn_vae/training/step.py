@@ -1,26 +1,26 @@
 r"""A training step with its gradients written out, for the networks that the estimators build.
 
 On small tensors, most of a step is autograd's bookkeeping. Below, a prime marks the derivative by a
-quantity of loss = 1/n sum_i (w KL_i - log p(x_i | z_i)), for n rows and the weight w of the KL.
-Networks are in `perceptron.py`.
+quantity of loss = sum_i p_i (w KL_i - log p(x_i | z_i)), for the weight w of the KL and the share p
+of a row: 1/n, or its weight over the sum of weights. Networks are in `perceptron.py`.
 
 **Gaussian.** log sigma^2 = t = 30 tanh(r / 30), S_j is the mean over rows of (y - x)_j^2, and
 
-    y' = (y - x) / (n sigma^2)      t' = 1/2 (1 - S / sigma^2)      r' = t' (1 - tanh^2)
+    y' = p (y - x) / sigma^2      t' = 1/2 (1 - S / sigma^2)      r' = t' (1 - tanh^2)
 
-with the sum of t' over features that share their noise. **Bernoulli.** y' = (logistic(y) - x) / n.
+with the sum of t' over features that share their noise. **Bernoulli.** y' = p (logistic(y) - x).
 
 **Posteriors.** With z = mu + sigma u and l = log sigma^2,
 
-    mu' = z' + w/n mu      l' = 1/2 (z' sigma u + w/n (sigma^2 - 1))
+    mu' = z' + w p mu      l' = 1/2 (z' sigma u + w p (sigma^2 - 1))
 
 with the sum of l' over components that share their variance, times the slope of
-`log_variance_from`. With u = eps, `Full` adds L_ij eps_j to z_i: L_ij' = z'_i eps_j + w/n L_ij.
+`log_variance_from`. With u = eps, `Full` adds L_ij eps_j to z_i: L_ij' = z'_i eps_j + w p L_ij.
 
 An autoregression has u = C(rho) eps, rho = tanh r, c^2 = 1 - rho^2, u_j = rho u_{j-1} + c eps_j.
 With drho/dr = c^2 and dc/dr = -rho c the derivative of u by r is C(rho) v, where v_1 = 0 and
 
-    v_j = c u_{j-1} - rho eps_j,      r' = sum_j z'_j sigma_j (C(rho) v)_j + w/n (d - 1) rho.
+    v_j = c u_{j-1} - rho eps_j,      r' = sum_j z'_j sigma_j (C(rho) v)_j + w p (d - 1) rho.
 """
 
 import math
@@ -45,17 +45,18 @@ from .graph import is_known
 from .perceptron import ACTIVATIONS, Network
 
 aten = torch.ops.aten
+Share = float | Tensor  # p, of shape (n, 1) where rows differ in it
 
 
-def gaussian(likelihood: Gaussian, mean: Tensor, x: Tensor) -> tuple[float, Tensor]:
+def gaussian(likelihood: Gaussian, mean: Tensor, x: Tensor, share: Share) -> tuple[float, Tensor]:
     """The mean of -log p(x | z) over rows, and its gradient."""
-    (n, D), noise, away = x.shape, likelihood.noise.log_variance, mean.sub_(x)
-    shared = not noise.ndim
+    D, noise, away = x.shape[1], likelihood.noise.log_variance, mean.sub_(x)
+    counted, shared = away * share, not noise.ndim
     if shared:  # its arithmetic is Python's
-        flat = away.view(-1)
-        of, number, squares = math, noise.item(), torch.dot(flat, flat).item() / (n * D)
+        squares = torch.dot(away.view(-1), counted.view(-1)).item() / D
+        of, number = math, noise.item()
     else:
-        of, number, squares = torch, noise.detach(), (away * away).mean(0)
+        of, number, squares = torch, noise.detach(), (away * counted).sum(0)
     tanh = of.tanh(number / LOG_LIMIT)
     precision = of.exp(-LOG_LIMIT * tanh)
     deviance = squares * precision
@@ -63,43 +64,45 @@ def gaussian(likelihood: Gaussian, mean: Tensor, x: Tensor) -> tuple[float, Tens
     if noise.grad is not None:
         slope = 0.5 * (1 - deviance) * (1 - tanh * tanh)
         noise.grad[...] = D * slope if shared else slope
-    return D * nats if shared else nats.sum().item(), away.mul_(precision / n)
+    return D * nats if shared else nats.sum().item(), counted.mul_(precision)
 
 
-def bernoulli(likelihood: Bernoulli, logits: Tensor, x: Tensor) -> tuple[float, Tensor]:
+def bernoulli(
+    likelihood: Bernoulli, logits: Tensor, x: Tensor, share: Share
+) -> tuple[float, Tensor]:
     """The same, with log(1 + exp(y)) - y x for the logit y; beyond 50, log(1 + exp(y)) is y."""
-    loss = torch.addcmul(softplus(logits, threshold=50), logits, x, value=-1).sum().item()
-    return loss / len(x), logits.sigmoid_().sub_(x).mul_(1 / len(x))
+    nats = torch.addcmul(softplus(logits, threshold=50), logits, x, value=-1).sum(1, keepdim=True)
+    return (nats * share).sum().item(), logits.sigmoid_().sub_(x).mul_(share)
 
 
 LOSSES = {Gaussian: gaussian, Bernoulli: bernoulli}
 
 
 def to_numbers(
-    q: Posterior, numbers: Tensor, eps: Tensor, noise: Tensor, z_grad: Tensor, weight: float
+    q: Posterior, numbers: Tensor, eps: Tensor, noise: Tensor, z_grad: Tensor, weight: Share
 ) -> Tensor:
-    """The gradient of the encoder's numbers, for ``z = q.mean + noise``."""
+    """The gradient of the encoder's numbers, for ``z = q.mean + noise`` and the weight w p."""
     d = eps.shape[1]
     own = q.scale * eps if isinstance(q, Full) else noise
-    twice = (z_grad * own).add_(q.scale.square(), alpha=weight).sub_(weight)
+    twice = (z_grad * own).add_(q.scale.square().sub_(1).mul_(weight))
     twice, number = twice.sum_to_size(q.scale.shape), numbers[:, q.log_variances(d)]
     # The slope of celu, times 1/2; that of the clamp is 1 at its bound.
     half = aten.elu_backward.default(twice, WIDEST, 0.5, 1 / WIDEST, False, -number)
     half = aten.threshold_backward.default(half, number, NARROWEST - 1e-5)
-    grads = [torch.add(z_grad, q.mean, alpha=weight), half]
+    grads = [torch.add(z_grad, q.mean * weight), half]
     if isinstance(q, Full):
         (rows, columns), lower = torch.tril_indices(d, d, offset=-1), numbers[:, 2 * d :]
-        grads.append((z_grad[:, rows] * eps[:, columns]).add_(lower, alpha=weight))
+        grads.append((z_grad[:, rows] * eps[:, columns]).add_(lower * weight))
     elif isinstance(q, ScaledAR1):
         u = noise / q.scale
         v = torch.exp(q.log_innovation) * u[:, :-1] - q.rho * eps[:, 1:]
         slope = q.color(torch.cat([torch.zeros_like(q.rho), v], 1))
-        grads.append((z_grad * slope).sum(1, keepdim=True).add_(q.rho, alpha=weight * (d - 1)))
+        grads.append((z_grad * slope).sum(1, keepdim=True).add_(q.rho * ((d - 1) * weight)))
     return torch.cat(grads, 1)
 
 
 class WrittenStep:
-    """A training step, for the nets that `step_for` knows and rows that are plain."""
+    """A training step, for the nets that `step_for` knows and rows that are complete."""
 
     def __init__(self, net: NeuralNet):
         net._set_training(True)
@@ -111,19 +114,20 @@ class WrittenStep:
         self.generator = net.noise_generator
 
     def loss(
-        self, x: Tensor, y: Tensor, eps: Tensor, kl_weight: float
+        self, rows: Batch, y: Tensor, eps: Tensor, kl_weight: float
     ) -> tuple[float, Tensor, tuple]:
         """The loss, its gradient by what the decoder gives, and what led there."""
-        numbers = self.encoder(x)
+        numbers, share = self.encoder(rows.x), share_of(rows)
         q = self.module.posterior(numbers, self.module.n_components)
         noise = q.color(eps)
-        loss, grad = self.loss_of(self.module.likelihood, self.decoder(q.mean + noise), y)
-        return loss + kl_weight * q.kl().sum().item() / len(x), grad, (q, numbers, eps, noise)
+        loss, grad = self.loss_of(self.module.likelihood, self.decoder(q.mean + noise), y, share)
+        kl = (q.kl()[:, None] * share).sum().item()
+        return loss + kl_weight * kl, grad, (q, numbers, eps, noise)
 
-    def gradients(self, x: Tensor, y: Tensor, eps: Tensor, kl_weight: float) -> float:
+    def gradients(self, rows: Batch, y: Tensor, eps: Tensor, kl_weight: float) -> float:
         """Write the gradients of all parameters; return the loss."""
-        loss, grad, kept = self.loss(x, y, eps, kl_weight)
-        grad = to_numbers(*kept, self.decoder.backward(grad), kl_weight / len(x))
+        loss, grad, kept = self.loss(rows, y, eps, kl_weight)
+        grad = to_numbers(*kept, self.decoder.backward(grad), kl_weight * share_of(rows))
         self.encoder.backward(grad, to_input=False)
         return loss
 
@@ -147,11 +151,16 @@ class WrittenStep:
         kl_weight: float,
     ) -> dict:
         """What a function of rows, targets, deviates and the KL's weight gives for a batch."""
-        net, x, y = self.net, Batch.of(batch[0]).x, batch[1]
-        eps = torch.randn(net.shape_of_deviates(len(x)), generator=generator, dtype=x.dtype)
+        net, rows, y = self.net, Batch.of(batch[0]), batch[1]
+        eps = torch.randn(net.shape_of_deviates(len(y)), generator=generator, dtype=y.dtype)
         with torch.inference_mode():
-            loss = function(x, y, eps, kl_weight)
-        return {"loss": torch.tensor(loss + net.log_scale, dtype=x.dtype)}
+            loss = function(rows, y, eps, kl_weight)
+        return {"loss": torch.tensor(loss + net.log_scale, dtype=y.dtype)}
+
+
+def share_of(rows: Batch) -> Share:
+    """What each row counts of all."""
+    return 1 / len(rows) if rows.weight is None else (rows.weight / rows.weight.sum())[:, None]
 
 
 def is_perceptron(network: nn.Module) -> bool:
