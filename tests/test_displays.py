@@ -30,6 +30,7 @@ ALL = [getattr(displays, name) for name in displays.__all__]
 DOCS = Path(__file__).parent.parent / "docs"
 DIGITS = load_digits().data[:200]
 WINE, CLASSES = load_wine(return_X_y=True, as_frame=True)
+COLOURS = np.eye(3)  # red, green and blue
 MIXED = pandas.DataFrame(
     {
         "size": WINE["proline"],
@@ -39,11 +40,24 @@ MIXED = pandas.DataFrame(
 )
 
 
+def coloured(n):
+    """Images (n, 3, 4, 6): one colour above, another below, and two white columns on the right."""
+    chosen = np.random.RandomState(0).randint(3, size=(n, 2))
+    images = np.ones((n, 3, 4, 6))
+    images[..., :2, :4] = COLOURS[chosen[:, 0]][..., None, None]
+    images[..., 2:, :4] = COLOURS[chosen[:, 1]][..., None, None]
+    return images
+
+
 def fitted(n_components=3, X=WINE, Estimator=VAETransformer, before=(), **params):
     model = Estimator(n_components, hidden_layer_sizes=(8,), max_iter=3, random_state=0, **params)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         return (make_pipeline(*before, model) if before else model).fit(X)
+
+
+IMAGES = coloured(60)
+CONVOLUTIONAL = {"image_shape": (3, 4, 6), "n_filters": (4,)}
 
 
 @pytest.fixture(scope="module")
@@ -52,6 +66,7 @@ def cases():
     image = {"image_shape": (8, 8)}
     return {
         "images": (fitted(4, DIGITS, RhoVAETransformer), DIGITS, image),
+        "colour": (fitted(3, IMAGES.reshape(60, -1), **CONVOLUTIONAL), IMAGES.reshape(60, -1), {}),
         "pipeline": (fitted(before=[StandardScaler()]), WINE, {}),
         "polars": (fitted(X=polars.from_pandas(WINE)), polars.from_pandas(WINE), {}),
         "mixed": (fitted(2, MIXED), MIXED, {}),
@@ -74,7 +89,9 @@ def drawn(display, model, X, **how):
     return display.from_estimator(model, *([X] if needs_rows else []), **given)
 
 
-@pytest.mark.parametrize("name", ["images", "pipeline", "polars", "mixed", "one component"])
+@pytest.mark.parametrize(
+    "name", ["images", "colour", "pipeline", "polars", "mixed", "one component"]
+)
 @pytest.mark.parametrize("display", ALL, ids=lambda display: display.__name__)
 def test_every_display_draws_every_kind_of_rows(display, name, cases):
     model, X, how = cases[name]
@@ -193,6 +210,35 @@ def test_reconstructions_of_images_and_of_a_table(cases):
     np.testing.assert_allclose(np.ravel(shown.image_.get_array()), expected)
 
 
+def test_colours_are_those_of_the_pixels(cases):
+    """The networks take the channels first, as images, and a picture has them last."""
+    model, X, _ = cases["colour"]
+    shown = displays.ReconstructionDisplay.from_estimator(model, X)
+    image = np.asarray(shown.image_.get_array())
+    np.testing.assert_array_equal(image[0, 0], IMAGES[0, :, 0, 0])
+    np.testing.assert_array_equal(image[:4, 7:13], np.moveaxis(IMAGES[1], 0, -1))
+    assert {tuple(image[0, 7 * i]) for i in range(8)} <= {tuple(c) for c in COLOURS}
+    rebuilt = model.inverse_transform(model.transform(X[1:2])).reshape(3, 4, 6).clip(0, 1)
+    np.testing.assert_allclose(image[5:, 7:13], np.moveaxis(rebuilt, 0, -1), atol=1e-12)
+    shown = displays.LatentTraversalDisplay.from_estimator(model, n_values=3)
+    decoded = np.asarray(shown.decoded)[4].reshape(3, 4, 6)
+    low, high = shown.decoded.min(), shown.decoded.max()
+    low, high = (0, 1) if low >= 0 and high <= 1 else (low, high)
+    middle = np.asarray(shown.images_[0].get_array())[5:9, 7:13]
+    np.testing.assert_allclose(middle, np.moveaxis((decoded - low) / (high - low), 0, -1))
+    shown = displays.LoadingsDisplay.from_estimator(model)
+    first = np.asarray(shown.image_.get_array())[:12, :6]
+    np.testing.assert_array_equal(first, shown.loadings[0].reshape(12, 6))
+
+
+@pytest.mark.parametrize("n_channels", [1, 2, 4])
+def test_other_channels_stand_one_below_another(n_channels):
+    X = np.random.RandomState(0).rand(3, n_channels * 20)
+    shown = displays.ReconstructionDisplay(X, X, image_shape=(n_channels, 4, 5)).plot()
+    image = np.asarray(shown.image_.get_array())
+    np.testing.assert_array_equal(image[: 4 * n_channels, :5], X[0].reshape(-1, 5))
+
+
 def test_a_traversal_decodes_a_grid(cases):
     model, _, how = cases["images"]
     shown = displays.LatentTraversalDisplay.from_estimator(
@@ -222,8 +268,10 @@ def test_another_estimator_is_refused_by_name(display):
 
 def test_other_mistakes_are_named(cases):
     model, X, _ = cases["images"]
-    with pytest.raises(ValueError, match="image_shape"):
-        displays.ReconstructionDisplay.from_estimator(model, X, image_shape=(9, 9))
+    for shape in ((9, 9), (8, 8, 1, 1), (64,)):
+        for display in (displays.ReconstructionDisplay, displays.LatentTraversalDisplay):
+            with pytest.raises(ValueError, match=rf"{display.__name__} .*\(channels, height"):
+                drawn(display, model, X, image_shape=shape)
     with pytest.raises(ValueError, match=r"numbered from 0 to 3; got components=\(0, 4\)"):
         displays.LatentSpaceDisplay.from_estimator(model, X, components=(0, 4))
     with pytest.raises(ValueError, match="biplot needs rows"):

@@ -7,10 +7,11 @@ from .tools import (
     axes_for,
     before_model,
     check_components,
-    check_image_shape,
     classes_of,
     colours_for,
     column_names,
+    image_shape_of,
+    images_of,
     mosaic,
     name_of,
     parts_of,
@@ -158,6 +159,9 @@ class LoadingsDisplay:
         Components of some rows, for a biplot.
     y : array-like of shape (n_samples,), default=None
         Their classes, which colour them.
+    image_shape : tuple of int, default=None
+        If the columns are pixels: the shape of the images, (height, width) or (channels, height,
+        width). The heat map then shows an image for each component, its channels one below another.
 
     Attributes
     ----------
@@ -179,14 +183,15 @@ class LoadingsDisplay:
     >>> display = LoadingsDisplay.from_estimator(VAETransformer(random_state=0).fit(X))
     """
 
-    def __init__(self, loadings, *, column_names, Z=None, y=None):
+    def __init__(self, loadings, *, column_names, Z=None, y=None, image_shape=None):
         self.loadings = loadings
         self.column_names = column_names
         self.Z = Z
         self.y = y
+        self.image_shape = image_shape
 
     @classmethod
-    def from_estimator(cls, estimator, X=None, y=None, *, ax=None, **kwargs):
+    def from_estimator(cls, estimator, X=None, y=None, *, image_shape=None, ax=None, **kwargs):
         """Draw the loadings of a fitted model.
 
         Parameters
@@ -197,6 +202,9 @@ class LoadingsDisplay:
             Rows to be shown in a biplot.
         y : array-like of shape (n_samples,), default=None
             Their classes, which colour them.
+        image_shape : tuple of int, default=None
+            If the columns of X are pixels: the shape of the images. None for the `image_shape` of
+            the estimator.
         ax : matplotlib Axes, default=None
             Where to draw; None for a new figure.
         **kwargs : dict
@@ -214,10 +222,11 @@ class LoadingsDisplay:
         loadings = np.divide(B, deviation, out=np.zeros_like(B), where=deviation > 0)
         Z = None if X is None else model.transform(before_model(before, X))
         names = column_names(before, model, B.shape[1])
-        display = cls(loadings, column_names=names, Z=None if Z is None else np.asarray(Z), y=y)
-        return display.plot(ax=ax, **kwargs)
+        shape = image_shape_of(image_shape, model, B.shape[1])
+        how = {"Z": None if Z is None else np.asarray(Z), "y": y, "image_shape": shape}
+        return cls(loadings, column_names=names, **how).plot(ax=ax, **kwargs)
 
-    def plot(self, ax=None, *, kind="heatmap", components=(0, 1), image_shape=None):
+    def plot(self, ax=None, *, kind="heatmap", components=(0, 1)):
         """Draw.
 
         Parameters
@@ -228,9 +237,6 @@ class LoadingsDisplay:
             A heat map of all components, or arrows over the rows in the plane of two.
         components : tuple of int, default=(0, 1)
             Those of the biplot.
-        image_shape : tuple of int, default=None
-            If the rows of X are images: their shape, (height, width). The heat map then shows an
-            image for each component.
 
         Returns
         -------
@@ -238,11 +244,10 @@ class LoadingsDisplay:
         """
         loadings = np.asarray(self.loadings)
         self.image_ = self.colorbar_ = self.arrows_ = self.scatter_ = None
-        check_image_shape(image_shape, loadings.shape[1], type(self))
         if kind == "biplot":
             ax = self._biplot(ax, check_components(components, len(loadings), type(self)))
         elif kind == "heatmap":
-            ax = self._images(ax, image_shape) if image_shape else self._heatmap(ax)
+            ax = self._heatmap(ax) if self.image_shape is None else self._images(ax)
         else:
             raise ValueError(f"kind is 'heatmap' or 'biplot'; got kind={kind!r}.")
         self.ax_, self.figure_ = ax, ax.figure
@@ -271,13 +276,13 @@ class LoadingsDisplay:
         ax.set(xlabel="Component", title=title)
         return ax
 
-    def _images(self, ax, image_shape):
+    def _images(self, ax):
         loadings = np.asarray(self.loadings)
         n_columns = min(len(loadings), 5)
-        height, width = image_shape[:2]
-        rows = -(-len(loadings) // n_columns)
+        images = images_of(loadings, self.image_shape, type(self), in_colour=False)
+        height, width = images.shape[1:]
+        rows = -(-len(loadings) // n_columns) * height / width
         ax = axes_for(ax, type(self), figsize=(1.5 + 1.3 * n_columns, 1 + 1.4 * rows))
-        images = loadings.reshape(len(loadings), height, width, -1).mean(axis=-1)
         self._shown(ax, mosaic(images, n_columns, GAP))
         for c in range(len(loadings)):
             at = c % n_columns * (width + GAP) - 0.5, c // n_columns * (height + GAP) - 0.6

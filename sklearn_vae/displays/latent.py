@@ -7,10 +7,12 @@ from .tools import (
     before_model,
     centres,
     check_components,
-    check_image_shape,
     classes_of,
     colours_for,
+    colours_of,
     column_names,
+    image_shape_of,
+    images_of,
     in_units_of_X,
     mosaic,
     name_of,
@@ -191,7 +193,8 @@ class LatentTraversalDisplay:
     components : tuple of int, default=(0, 1)
         Which components are drawn.
     image_shape : tuple of int, default=None
-        If the rows are images: their shape, (height, width) or (height, width, channels).
+        If the rows are images: their shape, (height, width) or (channels, height, width), drawn as
+        in :class:`ReconstructionDisplay`.
 
     Attributes
     ----------
@@ -232,7 +235,7 @@ class LatentTraversalDisplay:
         components : tuple of int, default=(0, 1)
             One or two.
         image_shape : tuple of int, default=None
-            If the rows of X are images: their shape.
+            If the rows of X are images: their shape. None for the `image_shape` of the estimator.
         n_values : int, default=11
             Values of each component.
         extent : float, default=2.0
@@ -257,7 +260,7 @@ class LatentTraversalDisplay:
         decoded = np.asarray(decoded)
         if names is None or len(names) != decoded.shape[1]:
             names = column_names(before, model, decoded.shape[1])
-        check_image_shape(image_shape, decoded.shape[1], cls)
+        image_shape = image_shape_of(image_shape, model, decoded.shape[1])
         how = {"components": components, "image_shape": image_shape}
         return cls(values, decoded, column_names=list(names), **how).plot(ax=ax)
 
@@ -273,11 +276,8 @@ class LatentTraversalDisplay:
         -------
         self : LatentTraversalDisplay
         """
-        decoded, image_shape = np.asarray(self.decoded), self.image_shape
-        check_image_shape(image_shape, decoded.shape[1], type(self))
-        self.images_, self.axes_ = (
-            self._table(ax, decoded) if image_shape is None else self._mosaic(ax, decoded)
-        )
+        draw = self._table if self.image_shape is None else self._mosaic
+        self.images_, self.axes_ = draw(ax, np.asarray(self.decoded))
         self.ax_, self.figure_ = self.axes_[0], self.axes_[0].figure
         given = " and ".join(str(c) for c in self.components)
         s = "s" if len(self.components) == 2 else ""
@@ -285,14 +285,13 @@ class LatentTraversalDisplay:
         return self
 
     def _mosaic(self, ax, decoded):
-        n, (height, width, *channels) = len(self.values), self.image_shape
-        images = decoded.reshape(-1, n, height, width, *channels)[::-1]
-        n_rows = len(images)
-        ax = axes_for(ax, type(self), figsize=(7.5, 1.6 + 6 * n_rows / n))
-        image = mosaic(images.reshape(-1, height, width, *channels).astype(float), n)
-        if channels:
-            low, high = np.nanmin(image), np.nanmax(image)
-            image = np.nan_to_num((image - low) / max(high - low, 1e-12), nan=1.0)
+        n, n_rows = len(self.values), len(decoded) // len(self.values)
+        upwards = decoded.reshape(n_rows, n, -1)[::-1].reshape(decoded.shape).astype(float)
+        images = images_of(upwards, self.image_shape, type(self))
+        height, width = images.shape[1:3]
+        ax = axes_for(ax, type(self), figsize=(7.5, 1.6 + 6 * n_rows * height / (n * width)))
+        image = mosaic(images, n)
+        image = colours_of(image, upwards.min(), upwards.max()) if image.ndim == 3 else image
         shown = ax.imshow(image, cmap="gray_r", interpolation="nearest")
         ticks = [f"{value:.1f}" for value in self.values]
         ax.set_xticks(centres(n, width), ticks)

@@ -6,8 +6,10 @@ from .tools import (
     axes_for,
     before_model,
     centres,
-    check_image_shape,
+    colours_of,
     column_names,
+    image_shape_of,
+    images_of,
     in_units_of_X,
     mosaic,
     parts_of,
@@ -35,7 +37,9 @@ class ReconstructionDisplay:
         Names of the rows.
 
     image_shape : tuple of int, default=None
-        If the rows are images: their shape, (height, width) or (height, width, channels).
+        If the rows are images: their shape, (height, width) or (channels, height, width). Three
+        channels are drawn as red, green and blue, others one below another. Colours in [0, 1] are
+        drawn as they are. Others are stretched from the smallest to the largest value of X.
 
     Attributes
     ----------
@@ -86,7 +90,7 @@ class ReconstructionDisplay:
         rows : array-like of int, default=None
             Which rows to show; None for the first eight images, or five rows of a table.
         image_shape : tuple of int, default=None
-            If the rows of X are images: their shape.
+            If the rows of X are images: their shape. None for the `image_shape` of the estimator.
         ax : matplotlib Axes, default=None
             Where to draw; None for a new figure.
 
@@ -102,7 +106,7 @@ class ReconstructionDisplay:
         given = given.toarray() if hasattr(given, "toarray") else np.asarray(given)
         rebuilt = np.asarray(rebuilt)
         names = column_names(before, model, given.shape[1]) if names is None else list(names)
-        check_image_shape(image_shape, given.shape[1], cls)
+        image_shape = image_shape_of(image_shape, model, given.shape[1])
         rows = np.arange(min(len(given), 5 if image_shape is None else 8)) if rows is None else rows
         display = cls(
             given[rows],
@@ -127,23 +131,23 @@ class ReconstructionDisplay:
         self : ReconstructionDisplay
         """
         X, rebuilt = np.asarray(self.X), np.asarray(self.X_reconstructed)
-        check_image_shape(self.image_shape, X.shape[1], type(self))
         self.text_, self.colorbar_ = [], None
-        ax = self._table(ax, X, rebuilt) if self.image_shape is None else self._images(ax)
+        draw = self._table if self.image_shape is None else self._images
+        ax = draw(ax, X, rebuilt)
         self.ax_, self.figure_ = ax, ax.figure
         return self
 
     def _row_names(self):
         return range(len(self.X)) if self.row_names is None else self.row_names
 
-    def _images(self, ax):
-        height, width, *channels = self.image_shape
-        both = np.vstack([self.X, self.X_reconstructed]).astype(float)
-        n, low, high = len(self.X), np.nanmin(self.X), np.nanmax(self.X)
-        image = mosaic(both.reshape(-1, height, width, *channels), n)
-        ax = axes_for(ax, type(self), figsize=(1.2 + 1.0 * n, 2.8))
-        if channels:
-            image = np.nan_to_num(np.clip((image - low) / max(high - low, 1e-12), 0, 1), nan=1.0)
+    def _images(self, ax, X, rebuilt):
+        n, low, high = len(X), np.nanmin(X), np.nanmax(X)
+        both = np.vstack([X, rebuilt]).astype(float)
+        images = images_of(both, self.image_shape, type(self))
+        height, width = images.shape[1:3]
+        image = mosaic(images, n)
+        ax = axes_for(ax, type(self), figsize=(1.2 + 1.0 * n, 0.8 + 2.0 * height / width))
+        image = colours_of(image, low, high) if image.ndim == 3 else image
         self.image_ = ax.imshow(image, cmap="gray_r", vmin=low, vmax=high)
         ax.set_yticks(centres(2, height), ["given", "rebuilt"])
         ax.set_xticks(centres(n, width), self._row_names())

@@ -82,19 +82,44 @@ def check_components(components, n_components, display):
     return components
 
 
-def check_image_shape(image_shape, n_columns, display):
-    """Whether the numbers of a row make up an image of this shape, if one is given.
+def image_shape_of(image_shape, model, n_columns):
+    """The shape of an image: the one given, else the model's, if a row makes up such an image."""
+    own = getattr(model, "image_shape", None)
+    if image_shape is None and own is not None and np.prod(own) == n_columns:
+        return tuple(own)
+    return image_shape
+
+
+def images_of(rows, image_shape, display, in_colour=True):
+    """Rows (n, n_columns) as images: (n, height, width), or (n, height, width, 3) in colour.
+
+    In colour three channels are red, green and blue. Elsewhere each channel stands below the one
+    before it.
 
     Raises
     ------
     ValueError
-        If a row of X does not have as many numbers.
+        If the numbers of a row do not make up an image of this shape.
     """
-    if image_shape is not None and np.prod(image_shape) != n_columns:
+    if len(image_shape) not in (2, 3) or np.prod(image_shape) != rows.shape[1]:
         raise ValueError(
-            f"{display.__name__}: image_shape={tuple(image_shape)} takes {np.prod(image_shape)} "
-            f"numbers, but a row has {n_columns}."
+            f"{display.__name__} takes image_shape=(height, width) or (channels, height, width), "
+            f"for the {rows.shape[1]} numbers of a row; got {tuple(image_shape)}."
         )
+    *channels, height, width = image_shape
+    if in_colour and channels == [3]:
+        return np.moveaxis(rows.reshape(-1, 3, height, width), 1, -1)
+    return rows.reshape(len(rows), -1, width)
+
+
+def colours_of(image, low, high):
+    """Colours of an image (height, width, 3) for ``Axes.imshow``, NaN in white.
+
+    Values in [0, 1] are colours as they are. Others are stretched from [low, high] to [0, 1].
+    """
+    low, high = (0.0, 1.0) if low >= 0 and high <= 1 else (low, high)
+    colours = np.clip((image - low) / max(high - low, 1e-12), 0, 1)
+    return np.nan_to_num(colours, nan=1.0)
 
 
 def axes_for(ax, display, **figure):
@@ -137,7 +162,7 @@ def colours_for(n):
 
 
 def mosaic(images, n_columns, gap=1):
-    """Images (n, height, width) or (n, height, width, channels) side by side, as one image.
+    """Images (n, height, width) or (n, height, width, 3) side by side, as one image.
 
     NaN between them.
     """
