@@ -5,7 +5,7 @@ import pickle
 import numpy as np
 import pytest
 import torch
-from sklearn.datasets import load_wine
+from sklearn.datasets import load_digits, load_wine
 from sklearn.decomposition import PCA, FactorAnalysis
 from sklearn.metrics import r2_score
 
@@ -17,6 +17,7 @@ pandas = pytest.importorskip("pandas")
 
 CURVED = make_sine_sum(300, noise=0.05, random_state=0, surface=True)
 WINE = load_wine().data
+DIGITS = load_digits().data[:500]
 
 
 def linear_rows(n=3000, n_features=6, noise=(0.5,)):
@@ -125,6 +126,21 @@ def test_shares_add_up_to_the_r2_of_the_reconstruction(model, X, columns):
         expected = r2(model, X, multioutput=columns)
     assert model.explained_variance_ratio_.shape == (model.n_components_,)
     assert model.explained_variance_ratio_.sum() == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.parametrize("covariance_type", ["diag", "spherical", "ar1", "scaled_ar1"])
+@pytest.mark.parametrize("X", [DIGITS, WINE, CURVED], ids=["digits", "wine", "surface"])
+def test_shares_decrease(X, covariance_type):
+    """An autoregression takes an order or its reverse: any of two components."""
+    is_ar1 = covariance_type.endswith("ar1")
+    Estimator, d = (RhoVAETransformer, 2) if is_ar1 else (VAETransformer, 6)
+    model = quick(Estimator, d, covariance_type=covariance_type, max_iter=20).fit(X)
+    shares = model.explained_variance_ratio_
+    assert (np.diff(shares) <= 0).all()
+    Z = model.transform(X)
+    model.set_params(warm_start=True, max_iter=1).fit(X)  # components stay where they are
+    overlap = np.corrcoef(model.transform(X).T, Z.T)[:d, d:]
+    assert np.argmax(overlap, axis=1).tolist() == list(range(d))
 
 
 def test_shares_are_the_shapley_value_of_two_components():

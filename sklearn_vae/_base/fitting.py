@@ -21,7 +21,6 @@ from ..selection import (
     Moments,
     Trainer,
     best_net,
-    put_in_order,
     starting_points,
 )
 from ..training import (
@@ -32,7 +31,6 @@ from ..training import (
     net_state,
     one_thread_after_fork,
     resolve_device,
-    thinned,
 )
 from . import splitting, table
 from .checks import (
@@ -52,7 +50,7 @@ from .data import (
     scaled,
     seed_from,
 )
-from .loadings import DIAGNOSED, IN_A_BLOCK
+from .loadings import IN_A_BLOCK
 from .net import Spec, build_net, kept
 from .progress import CallbackSupportMixin, Tasks
 from .stream import GROWTH, Stream
@@ -131,8 +129,8 @@ class Fitting(CallbackSupportMixin):
             still_improving = self._train(
                 spec, train, valid, max_iter, resume, seed, seeds, settle=X_val is None, tasks=tasks
             )
+            self._describe(X, weight, is_new=not resume)
             self._diagnose(X, weight)
-            self._describe(X, weight)
         if tasks is not None:
             tasks.end()
         warn_of_collapse(self)
@@ -188,8 +186,8 @@ class Fitting(CallbackSupportMixin):
             self._moments = (
                 None if moments is None else {**moments._asdict(), "looked_at": looked_at}
             )
+            self._describe(X, weight, IN_A_BLOCK, is_new=start is not None or not resume)
             self._diagnose(X, weight)
-            self._describe(X, weight, IN_A_BLOCK)
         warn_of_no_upper_bound(self)
         return self
 
@@ -377,12 +375,6 @@ class Fitting(CallbackSupportMixin):
         net.deadline_ = time.monotonic() + (np.inf if self.max_time is None else self.max_time)
         with net.fitting(), net.telling(tasks):
             best = best_net(trainer, starts, settle)
-        if start is not None or not resume:
-            # Where training goes on, components stay what they were.
-            rows = [x] if x_valid is None or not settle else [x, x_valid]
-            some = Batch.joined([thinned(part, DIAGNOSED) for part in rows])
-            put_in_order(net.module_, some)
-            net.optimizer_.state.clear()
         self._take(net, best, seed, resume, factor)
         return best.still_improving
 

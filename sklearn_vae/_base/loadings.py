@@ -13,15 +13,18 @@ mean of the rows, and ||.|| in the units of the net,
 
     R^2(S) = 1 - sum_i ||x_i - f_S(z_i)||^2 / sum_i ||x_i - x_bar||^2,   R^2({}) = 0.
 
-The share of component k is what R^2 gains by k, on average over two orders: when k joins all
-components before it, and when k joins all after it,
+Let the components be numbered by the nats that they tell, most first: the mean over rows of their
+marginal KL, 1/2 (mu_j^2 + (L L^T)_jj - log (L L^T)_jj - 1). The share of component k is what R^2
+gains by k, on average over two orders: when k joins all before it, and when k joins all after it,
 
     1/2 [R^2({1..k}) - R^2({1..k-1})] + 1/2 [R^2({k..d}) - R^2({k+1..d})].
 
 So the shares add up to the R^2 of the reconstruction, whatever the order, and what two components
 explain together is halved between them. As long as no three of them interact this is the Shapley
 value. In probabilistic PCA with eigenvalues lambda_k and noise sigma^2, whose posterior mean is
-shrunk by 1 - sigma^2 / lambda_k, it is lambda_k (1 - (sigma^2 / lambda_k)^2) / sum lambda.
+shrunk by 1 - sigma^2 / lambda_k, it is lambda_k (1 - (sigma^2 / lambda_k)^2) / sum lambda. The
+components are then put in decreasing order of their shares (`selection/order.py`). The gains in one
+order alone need not decrease in any: of f = z_1 z_2 the first gains nothing and the second all.
 
 f_S is found at some rows, for two other rows each. The square of the error that this brings is
 known from their difference, and taken off. Over all rows f_S(z) is replaced by what the loadings
@@ -38,6 +41,7 @@ from scipy.linalg import pinvh
 from sklearn.utils.validation import check_is_fitted
 
 from ..priors import StandardNormal
+from ..selection import put_in_order
 from ..training import every_kth
 
 ACTIVE = 0.01  # variance of a component's posterior mean over the data (Burda et al. 2016)
@@ -198,27 +202,40 @@ class Loadings:
         self.active_components_ = order[spread[order] > ACTIVE]
         self.n_active_components_ = len(self.active_components_)
 
-    def _describe(self, X, weight=None, most=DIAGNOSED):
-        """Find the loadings and the shares of variance by rows of X, `most` of them at most."""
+    def _describe(self, X, weight=None, most=DIAGNOSED, is_new=True):
+        """Find the loadings and the shares of variance by rows of X, `most` of them at most.
+
+        The components of a new model are put in order. Where training goes on they stay as they
+        were.
+        """
 
         def of(module, rows):
-            return {"z": module.encode(rows).mean, "x": module.likelihood.one_hot(rows.x)}
+            q = module.encode(rows)
+            told = 0.5 * (q.mean.square() + q.variance - q.variance.log() - 1)
+            return {"z": q.mean, "x": module.likelihood.one_hot(rows.x), "told": told}
 
         rows = every_kth(X, min(most, NUMBERS // X.shape[1] + 1))
         X = X[rows].astype(np.float64)
         weight = np.ones(len(X)) if weight is None else weight[rows]
-        z, x = self._of_samples(of, X).values()
+        z, x, told = self._of_samples(of, X).values()
         n = 2 * min(len(X), DECODED, NUMBERS // (4 * x.shape[1])) // z.shape[1]
         some = every_kth(X, max(n, FEWEST))
         B = self._mean_jacobian(z[some], weight[some])
-        self.components_ = self._with_constants(B * self._scale_of_columns())
         share = ~np.isnan(X[:, self.scale_ > 0])[:, self._owner()] * weight[:, None]
         away = x - (share * x).sum(axis=0) / np.maximum(share.sum(axis=0), TINY)
         if self._table is not None:  # columns of several kinds have no unit in common
             spread = np.bincount(self._owner(), (share * away**2).sum(axis=0))
             share = share / np.maximum(spread, TINY)[self._owner()]
         total = max((share * away**2).sum(), TINY)
-        self.explained_variance_ratio_ = self._shares(x, z, share / total, weight, some, B)
+        numbered = np.argsort(-np.average(told, axis=0, weights=weight), kind="stable")
+        shares = self._shares(x, z, share / total, weight, some, B, numbered)
+        if is_new:
+            covariance = (weight[:, None] * (z - np.average(z, axis=0, weights=weight))).T @ away
+            order, signs = put_in_order(self.net_.module_, shares, covariance)
+            self.net_.optimizer_.state.clear()
+            shares, B = shares[order], signs[:, None] * B[order]
+        self.components_ = self._with_constants(B * self._scale_of_columns())
+        self.explained_variance_ratio_ = shares
 
     def _mean_jacobian(self, z, weight):
         """The mean over rows of the derivatives of f at z (n, d), of shape (d, n_columns)."""
@@ -227,14 +244,15 @@ class Loadings:
         ends = self._decoded(np.vstack([z + steps, z - steps]).reshape(-1, d)).reshape(2, d, n, -1)
         return np.average(ends[0] - ends[1], axis=1, weights=weight) / (2 * STEP)
 
-    def _shares(self, x, z, share, weight, some, B):
+    def _shares(self, x, z, share, weight, some, B, numbered):
         """The share of variance of each component (d,), as the head of this file says.
 
         Of rows x (n, n_columns) and z (n, d). `share` says how much each entry counts, `weight`
-        each row, and `some` is the slice of rows at which f_S is found.
+        each row, and `some` is the slice of rows at which f_S is found. `numbered` are the
+        components in the order in which the head numbers them.
         """
         d, f, away = len(B), self._decoded(z), z - np.average(z, axis=0, weights=weight)
-        k, index = np.arange(1, d)[:, None], np.arange(d)
+        k, index = np.arange(1, d)[:, None], np.argsort(numbered)
         left_out = np.vstack([index >= k, index < k])
         errors = [_error(share, x - f + np.where(gone, away, 0) @ B) for gone in left_out]
         if d > 1:
@@ -251,7 +269,7 @@ class Loadings:
         whole = _error(share, x - f)
         of_first = np.array([1, *errors[: d - 1], whole])  # of the first 0, 1, ..., d components
         of_last = np.array([whole, *errors[d - 1 :], 1])  # of all but those
-        return (np.diff(of_last) - np.diff(of_first)) / 2
+        return ((np.diff(of_last) - np.diff(of_first)) / 2)[index]
 
 
 def _error(share, difference):

@@ -169,8 +169,8 @@ PARAMETERS = """
         :class:`~sklearn.decomposition.FactorAnalysis` up to a rotation. Elsewhere they are the mean
         of the decoder's derivatives, which hides slopes that change their sign. There is a column
         for each column of X, or for each level of a category, whose probability it is about. The
-        components come in the order of `kl_per_component_`. The sign is that with which a component
-        correlates positively with the column of X that its covariance is largest with.
+        components come in the order of `explained_variance_ratio_`. The sign is that with which a
+        component correlates positively with the column of X that its covariance is largest with.
 
     explained_variance_ratio_ : ndarray of shape (n_components,)
         Share of the variance of the training data that the reconstruction gains by each component.
@@ -180,7 +180,9 @@ PARAMETERS = """
         This is ``r2_score(X, model.inverse_transform(model.transform(X)))`` where each column was
         divided by its own standard deviation. With ``multioutput="variance_weighted"`` it is so
         where all were divided by one number. In a DataFrame of several kinds of columns each counts
-        alike. The shares mostly decrease, as `kl_per_component_` does.
+        alike. The shares decrease where the posterior admits any order of the components, as
+        "diag" and "spherical" do. Among more than two components "ar1" and "scaled_ar1" admit one
+        order and its reverse; "full" admits one. Where training goes on the order stays as it was.
 
     column_names_ : ndarray of shape (n_columns,)
         Names of the columns of `components_`: those of X, with the level behind that of a category.
