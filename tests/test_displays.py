@@ -137,6 +137,11 @@ def test_losses(cases):
     shown = displays.LossCurveDisplay.from_estimator(model, X)
     np.testing.assert_array_equal(shown.line_.get_ydata(), model.loss_curve_)
     np.testing.assert_array_equal(shown.validation_line_.get_ydata(), model.validation_loss_curve_)
+    low = shown.reconstruction_line_.get_ydata()
+    np.testing.assert_array_equal(low, model.validation_reconstruction_curve_)
+    edges = shown.kl_band_.get_paths()[0].vertices
+    upper = [edges[edges[:, 0] == epoch, 1].max() for epoch in shown.line_.get_xdata()]
+    np.testing.assert_allclose(upper, shown.validation_line_.get_ydata(), rtol=1e-5)
     assert shown.best_.get_offsets()[0, 1] == model.best_loss_
     assert sum(shown.parts.values()) == pytest.approx(-model.elbo(X).mean())
 

@@ -400,13 +400,18 @@ class Fitting(CallbackSupportMixin):
         def loss(of_training):
             return under(of_training - net.log_scale) + net.log_scale
 
-        def curve(name, before):
-            return [*before, *(loss(epoch[name]) for epoch in best.epochs if name in epoch)]
+        def curve(name, attribute, of=loss):
+            before = (resume and getattr(self, attribute, None)) or []
+            return [*before, *(of(epoch[name]) for epoch in best.epochs if name in epoch)]
 
-        self.loss_curve_ = curve("train_loss", self.loss_curve_ if resume else [])
-        self.validation_loss_curve_ = (
-            curve("valid_loss", (resume and self.validation_loss_curve_) or []) or None
-        )
+        self.loss_curve_ = curve("train_loss", "loss_curve_")
+        held_out = {
+            "validation_loss_curve_": ("valid_loss", loss),
+            "validation_reconstruction_curve_": ("valid_reconstruction", loss),
+            "validation_kl_curve_": ("valid_kl", float),
+        }
+        for attribute, (name, of) in held_out.items():
+            setattr(self, attribute, curve(name, attribute, of) or None)
         self.best_loss_ = loss(
             best.watch.best_ if best.watch.epochs_ else best.losses.mean().item() + net.log_scale
         )

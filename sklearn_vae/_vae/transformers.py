@@ -215,6 +215,12 @@ PARAMETERS = """
     validation_loss_curve_ : list of float or None
         Validation loss of each epoch, if data were held out.
 
+    validation_reconstruction_curve_, validation_kl_curve_ : list of float or None
+        Its parts, in nats per sample: minus the mean of log p(x | z) over the draws of z, and the
+        KL of the posterior. Their sum is minus the evidence lower bound of the held-out rows. With
+        ``ELBO(beta)`` the loss is the first plus beta times the second. With free bits and other
+        objectives they do not add up to the loss.
+
     best_loss_ : float
         Least validation loss; if no data were held out, that of the rows trained on (up to 10,000).
 

@@ -30,6 +30,7 @@ from .progress import WATCHED, FitLog
 from .stages import Staged
 from .step import step_for
 from .streams import Seeds, Streams
+from .terms import Terms
 from .watchers import batches_are_watched, is_alone
 
 VALID_BATCH = 4096
@@ -91,6 +92,7 @@ class VAENet(Staged, NeuralNet):
     def _forget_training(self) -> None:
         """Let go of generators, data and whatever else belongs to one training."""
         self._streams, self._lowest, self.train_split, self.watched_rows_ = None, {}, None, None
+        self._terms = Terms()
         self._recorded = self._settings = self._mode = self.average_ = self._written = None
 
     @property
@@ -152,6 +154,8 @@ class VAENet(Staged, NeuralNet):
         rows = self._batch(y_true)
         if isinstance(X, Batch):
             rows = replace(X, x=rows.x)
+        if self._streams and not self._mode:
+            self._terms.add_output(y_pred, rows, self.log_scale)
         return self.log_scale - rows.mean(self.criterion_(y_pred, rows))
 
     def _set_training(self, training: bool = True) -> None:
@@ -198,6 +202,8 @@ class VAENet(Staged, NeuralNet):
             epoch["batches"].append({})  # skorch's Checkpoint looks at the last one
         if training:
             self.average_.show(True)
+        else:
+            epoch.update(self._terms.means())
         if not math.isfinite(loss):
             raise ValueError(
                 f"The {prefix} loss became {loss} in epoch {len(self.history)}. Lower "
@@ -250,6 +256,7 @@ class VAENet(Staged, NeuralNet):
 
     def _same_noise_again(self) -> None:
         """With other noise in each validation, luck would decide which weights are best."""
+        self._terms = Terms()
         if self._streams:
             self._streams.validation.manual_seed(self._streams.seed)
 

@@ -14,6 +14,7 @@ from torch.utils.data import Dataset
 
 from .batches import Rows, thinned
 from .callbacks import StopTraining
+from .terms import TERMS
 
 WATCHED = 10_000  # rows, at most, whose loss is found for the table or where none is held out
 NARROWEST, STAGE = 10, 35  # widths of the table's columns, and of that of the stages
@@ -64,7 +65,7 @@ class FitLog(PrintLog):
         dataset_valid: Dataset | None = None,
         **kwargs: Any,
     ) -> None:
-        row = dict(net.history[-1])
+        row = {key: value for key, value in net.history[-1].items() if key not in TERMS}
         if net.settle_ is not None:
             with net.settled():
                 row["train_loss"] = net.loss_of(Rows(thinned(dataset_train.rows, WATCHED)))

@@ -140,8 +140,15 @@ class WrittenStep:
 
     def validate(self, batch: tuple[Batch, Tensor]) -> dict:
         """The loss of a batch, with the KL's full weight."""
-        generator = self.net._streams.validation
-        return self._on(batch, generator, lambda *x: self.loss(*x)[0], self.net.criterion_.beta)
+        net, beta = self.net, self.net.criterion_.beta
+
+        def loss_of(*given: Any) -> float:
+            loss, _, (q, *_) = self.loss(*given)
+            n, kl = len(given[0]), q.kl().mean().item()
+            net._terms.add((loss - beta * kl + net.log_scale, kl), n)
+            return loss
+
+        return self._on(batch, net._streams.validation, loss_of, beta)
 
     def _on(
         self,
