@@ -5,6 +5,7 @@ import subprocess
 import sys
 import warnings
 from email.message import Message
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -190,6 +191,27 @@ def test_loadings_with_names(cases, name):
     last = model[-1] if name == "pipeline" else model
     expected = last.components_ / np.sqrt(np.diag(last.get_covariance()))
     np.testing.assert_allclose(shown.image_.get_array(), expected.T)
+
+
+@pytest.mark.parametrize("spread", [0.0, 0.1, 3.0])
+def test_the_names_of_a_biplot_do_not_overlap(spread):
+    """However near the arrows are: the longest ones are named."""
+    rng = np.random.RandomState(0)
+    loadings = [[0.8], [0.3]] + spread * rng.standard_normal((2, 30))
+    names = [f"a rather long name {j}" for j in range(30)]
+    display = displays.LoadingsDisplay(
+        loadings, column_names=names, Z=rng.standard_normal((9, 2))
+    ).plot(kind="biplot", max_names=15)
+    display.figure_.canvas.draw()
+    shown = [text for text in display.ax_.texts if text.get_text()]
+    longest = np.argsort(-np.linalg.norm(loadings, axis=0), kind="stable")[:15]
+    assert {text.get_text() for text in shown} == {names[j] for j in longest}
+    assert len(display.arrows_) == 30
+    boxes = [matplotlib.text.Text.get_window_extent(text) for text in shown]
+    assert not any(one.overlaps(other) for one, other in combinations(boxes, 2))
+    for text in shown:  # each is tied to its own arrow
+        a, b = text.xy, loadings[:, names.index(text.get_text())]
+        assert a[0] * b[1] == pytest.approx(a[1] * b[0])
 
 
 def test_loadings_of_pca_are_correlations():

@@ -2,6 +2,7 @@
 
 import numpy as np
 from sklearn.decomposition import PCA
+from sklearn.isotonic import isotonic_regression
 
 from .tools import (
     axes_for,
@@ -19,6 +20,7 @@ from .tools import (
 
 MOST_COLUMNS = 40  # of a table, in one picture
 GAP = 2  # pixels between images
+LINE = 0.055  # the height of a name in a biplot, as a share of half the height of the axes
 
 
 class ExplainedVarianceDisplay:
@@ -226,7 +228,7 @@ class LoadingsDisplay:
         how = {"Z": None if Z is None else np.asarray(Z), "y": y, "image_shape": shape}
         return cls(loadings, column_names=names, **how).plot(ax=ax, **kwargs)
 
-    def plot(self, ax=None, *, kind="heatmap", components=(0, 1)):
+    def plot(self, ax=None, *, kind="heatmap", components=(0, 1), max_names=20):
         """Draw.
 
         Parameters
@@ -237,6 +239,8 @@ class LoadingsDisplay:
             A heat map of all components, or arrows over the rows in the plane of two.
         components : tuple of int, default=(0, 1)
             Those of the biplot.
+        max_names : int, default=20
+            How many arrows of the biplot are named at most, the longest ones.
 
         Returns
         -------
@@ -245,7 +249,8 @@ class LoadingsDisplay:
         loadings = np.asarray(self.loadings)
         self.image_ = self.colorbar_ = self.arrows_ = self.scatter_ = None
         if kind == "biplot":
-            ax = self._biplot(ax, check_components(components, len(loadings), type(self)))
+            components = check_components(components, len(loadings), type(self))
+            ax = self._biplot(ax, components, max_names)
         elif kind == "heatmap":
             ax = self._heatmap(ax) if self.image_shape is None else self._images(ax)
         else:
@@ -291,7 +296,7 @@ class LoadingsDisplay:
         ax.set_title("Loadings of each pixel", pad=16)
         return ax
 
-    def _biplot(self, ax, components):
+    def _biplot(self, ax, components, max_names):
         if self.Z is None or len(components) < 2:
             raise ValueError(
                 "A biplot needs rows and two components: call from_estimator(estimator, X, "
@@ -308,17 +313,30 @@ class LoadingsDisplay:
             ax.legend(title=name_of(self.y))
         loadings = np.asarray(self.loadings)[list(components)]
         shown = self._strongest(loadings)
-        length = 0.9 * np.abs(Z).max() / max(np.abs(loadings).max(), 1e-12)
-        self.arrows_ = []
-        for j in shown:
-            how = {"arrowstyle": "->", "color": "tab:red"}
-            self.arrows_.append(ax.annotate("", length * loadings[:, j], (0, 0), arrowprops=how))
-            end = 1.06 * length * loadings[:, j]
-            ax.text(*end, str(self.column_names[j]), ha="center", va="center", fontsize=8)
-        edge = 1.25 * np.abs(Z).max()  # the names stand beyond the arrows
+        ends = 0.75 * np.abs(Z).max() / max(np.abs(loadings).max(), 1e-12) * loadings[:, shown].T
+        how = {"arrowstyle": "->", "color": "tab:red"}
+        self.arrows_ = [ax.annotate("", end, (0, 0), arrowprops=how) for end in ends]
+        edge = 1.25 * np.abs(Z).max()
+        longest = np.argsort(-np.linalg.norm(ends, axis=1), kind="stable")[:max_names]
+        for is_right in (False, True):
+            side = longest[(ends[longest, 0] >= 0) == is_right]
+            if len(side):
+                names = np.asarray(self.column_names)[shown[side]]
+                self._name(ax, ends[side], names, is_right, edge)
         ax.set(xlim=(-edge, edge), ylim=(-edge, edge), aspect="equal")
         ax.axhline(0, color="grey", linewidth=0.6)
         ax.axvline(0, color="grey", linewidth=0.6)
         names = [f"Component {c}" for c in components]
         ax.set(xlabel=names[0], ylabel=names[1], title="Rows and the columns that move them")
         return ax
+
+    def _name(self, ax, ends, names, is_right, edge):
+        """Names beside the ends (n, 2) of arrows on one side, no two of them at one height."""
+        order = np.argsort(ends[:, 1], kind="stable")
+        apart = LINE * edge * np.arange(len(order))
+        heights = isotonic_regression(ends[order, 1] - apart) + apart
+        how = {"ha": "left" if is_right else "right", "va": "center", "fontsize": 8}
+        line = {"arrowstyle": "-", "color": "grey", "linewidth": 0.5, "shrinkA": 0, "shrinkB": 0}
+        for i, height in zip(order, heights, strict=True):
+            at = ends[i, 0] + (0.04 if is_right else -0.04) * edge, height
+            ax.annotate(str(names[i]), ends[i], at, arrowprops=line, **how)
