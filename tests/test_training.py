@@ -20,6 +20,7 @@ from torch.utils.data import DataLoader
 
 from sklearn_vae import VAETransformer
 from sklearn_vae.batch import Batch
+from sklearn_vae.likelihoods import Gaussian
 from sklearn_vae.objectives import ELBO
 from sklearn_vae.training import (
     Rows,
@@ -31,6 +32,7 @@ from sklearn_vae.training import (
     graph,
     resolve_device,
 )
+from sklearn_vae.training import KeepBest
 from sklearn_vae.training.averaging import GAMMA, WARM_UP, WeightAverage
 
 X = load_iris().data
@@ -418,3 +420,37 @@ def test_verbose_prints_the_units_of_the_data(Estimator, capsys):
     assert f"{estimator.loss_curve_[0]:.4f}" in capsys.readouterr().out
     quick(Estimator).fit(X)
     assert not capsys.readouterr().out
+
+
+@pytest.mark.parametrize("noise", ["shared", "per_feature"])
+@pytest.mark.parametrize("beta", [1.0, 4.0])
+def test_the_loss_at_its_best_noise_is_the_least_over_factors(
+    Estimator, noise, beta, monkeypatch
+):
+    """Of a validation, against the loss at each of many factors; and it is what is watched."""
+    watched = []
+
+    def offer(self, net, loss, held_out):
+        least, weights = net.at_best_noise(loss), net.weights()
+        noise = net.module_.likelihood.noise
+        before = noise.variance.detach().clone()
+        found = []
+        for factor in np.exp(np.linspace(-3, 3, 601)):
+            noise.set(before * factor)
+            found.append(net.loss_of(held_out))
+        net.load_weights(weights)
+        net.loss_of(held_out)
+        watched.append((least, min(found), loss))
+        return call(self, net, loss, held_out)
+
+    call = KeepBest._offer
+    monkeypatch.setattr(KeepBest, "_offer", offer)
+    model = Estimator(
+        2, likelihood=Gaussian(noise), objective=ELBO(beta=beta), max_iter=5, random_state=0
+    ).fit(X, X_val=3 * X[::5] - 2 * X.mean(0))
+    least, found, loss = np.array(watched).T
+    np.testing.assert_allclose(least, found, rtol=0, atol=1e-3)
+    assert (least <= loss + 1e-5).all()
+    assert (least < loss - 0.1).all()
+    assert min(least) == model.net_.keep_best_.watched_[0].lowest
+    assert model.net_.keep_best_.best_ == loss[np.argmin(least)]

@@ -224,3 +224,15 @@ class Likelihood(Part, nn.Module):
             It turns a mean loss under the noise before, of the same weights, into that after.
         """
         raise NotImplementedError
+
+    def at_best_noise(self, nats: float) -> float:
+        """A mean of -log p(x | z) over complete rows, as it would be at the noise that suits them.
+
+        With a noise of variance sigma_j^2 and e the mean over rows of sum_j (x - mean)_j^2 /
+        sigma_j^2 / D, the factor e on all variances gives the least,
+
+            1/2 sum_j log(2 pi sigma_j^2) + D/2 (1 + log e).
+
+        It is `nats` where the noise is not one that training finds.
+        """
+        return nats

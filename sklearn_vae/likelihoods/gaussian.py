@@ -12,7 +12,7 @@ from torch.distributions import Distribution
 from torch.nn.functional import mse_loss
 
 from .base import Columns, Likelihood, bounded, float32, unbounded
-from .noise import Noise
+from .noise import SMALLEST_NOISE, Noise
 from .scaling import centre_and_scale
 
 SMALLEST_PREDICTED_VARIANCE = 1e-3
@@ -156,13 +156,22 @@ class Gaussian(LocationScale):
         return torch.exp(torch.log(self.noise.variance).mean()).item()
 
     def rescale_noise(self, factor: float) -> Callable[[float], float]:
-        def constant() -> float:
-            return 0.5 * torch.log(2 * torch.pi * self.noise.variance).sum().item()
-
-        before = constant()
+        before = self._constant()
         self.noise.rescale(factor)
-        after = constant()
+        after = self._constant()
         return lambda loss: (loss - before) / factor + after
+
+    def at_best_noise(self, nats: float) -> float:
+        noise, D = self.noise, self.n_features
+        if not noise.log_variance.requires_grad or not noise.is_constant:
+            return nats
+        share = 2 * (nats - self._constant()) / D
+        return self._constant() + 0.5 * D * (1 + math.log(max(share, SMALLEST_NOISE)))
+
+    def _constant(self) -> float:
+        """1/2 sum_j log(2 pi sigma_j^2)."""
+        log_variance = torch.log(2 * torch.pi * self.noise.variance)
+        return 0.5 * log_variance.expand(self.n_features).sum().item()
 
 
 class HeteroscedasticGaussian(RealValued):

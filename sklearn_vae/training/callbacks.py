@@ -8,8 +8,8 @@ from skorch.callbacks import Callback
 from torch.utils.data import Dataset
 
 # Patience that is chosen: ENOUGH_EPOCHS within these steps, FEWEST_EPOCHS, a share of those taken.
-LEAST_STEPS, MOST_STEPS = 40, 100
-FEWEST_EPOCHS, ENOUGH_EPOCHS, SHARE = 5, 20, 0.2
+LEAST_STEPS, MOST_STEPS = 40, 75
+FEWEST_EPOCHS, ENOUGH_EPOCHS, SHARE = 5, 15, 0.2
 THOROUGH = 5  # times those steps, where the patience is to be thorough
 WORTH = 0.01  # what an improvement is then, as a share of all that was gained since the start
 
@@ -22,18 +22,49 @@ class StageIsOver(StopTraining):
     """Raised to end one of a fit's trainings; the fit goes on."""
 
 
+class Fall:
+    """How far a loss has fallen.
+
+    Attributes
+    ----------
+    first, lowest : float
+        Where it began, and its least so far.
+    mark : float
+        Its least when it last counted as fallen.
+    """
+
+    def __init__(self):
+        self.first, self.lowest, self.mark = None, math.inf, math.inf
+
+    def note(self, loss: float) -> None:
+        """Take the loss after one more epoch."""
+        self.first = loss if self.first is None else self.first
+        self.lowest = min(self.lowest, loss)
+
+    def is_new(self, tol: float, worth: float) -> bool:
+        """Whether it has fallen since the mark, by more than `tol` and a share of its whole fall."""
+        if self.lowest >= self.mark - max(tol, worth * (self.first - self.lowest)):
+            return False
+        self.mark = self.lowest
+        return True
+
+
 class KeepBest(Callback):
     """Watch the validation loss: stop when it no longer falls, and go back to the best weights.
 
-    The weights before the first epoch compete as well. Without validation data the rows trained on
-    are watched, up to 10,000 of them, by the same loss over noise that is the same each time.
-    Epochs in which the KL does not yet have its full weight do not count as misses.
+    The weights before the first epoch compete as well. A learned noise is that of the rows trained
+    on, and a few held-out rows with large errors may make the validation loss rise while the
+    networks still get better. So the best weights are those whose loss is least at the noise which
+    suits the held-out rows best (`Likelihood.at_best_noise`). Training goes on while that loss or
+    the validation loss falls. Without validation data the rows trained on are watched, up to 10,000
+    of them, by their loss as it is. Deviates are the same each time. Epochs in which the KL does
+    not yet have its full weight do not count as misses.
 
     Parameters
     ----------
     patience : int, float or "auto"
-        Epochs without an improvement of more than `tol` before training stops. "auto" means 20
-        epochs, but at least 40 steps and at most 100. It also means at least five epochs, and a
+        Epochs without an improvement of more than `tol` before training stops. "auto" means 15
+        epochs, but at least 40 steps and at most 75. It also means at least five epochs, and a
         fifth of those so far. What was gained since the start then has to grow by 1 % to count as
         an improvement.
 
@@ -43,14 +74,14 @@ class KeepBest(Callback):
     Attributes
     ----------
     best_ : float
-        The least validation loss, or loss of the rows trained on if none were held out.
+        The validation loss of the best weights, or the loss of the rows trained on if none were
+        held out.
 
     misses_ : int
         Epochs since the last improvement.
 
     epochs_, best_epoch_ : int
-        How many epochs this training took, and after how many of them the validation loss was
-        least.
+        How many epochs this training took, and after how many of them the weights were best.
 
     still_improving_ : bool
         Whether the last improvement was so recent that more epochs promise more.
@@ -69,7 +100,7 @@ class KeepBest(Callback):
         self.tol = tol
 
     def on_train_begin(self, net: NeuralNet, **kwargs: Any) -> None:
-        self.best_ = self.mark_ = math.inf
+        self.watched_, self.best_ = (Fall(), Fall()), math.inf
         self.misses_, self.weights_ = 0, None
         self.epochs_ = self.best_epoch_ = 0
         self.still_improving_ = self.stopped_ = False
@@ -78,28 +109,21 @@ class KeepBest(Callback):
         self, net: NeuralNet, dataset_valid: Dataset | None = None, **kwargs: Any
     ) -> None:
         if self.weights_ is None:
-            self._offer(net, net.loss_of(dataset_valid or net.watched_rows_))
-            self.first_ = self.best_
+            self._offer(net, net.loss_of(dataset_valid or net.watched_rows_), dataset_valid)
 
     def on_epoch_end(
         self, net: NeuralNet, dataset_valid: Dataset | None = None, **kwargs: Any
     ) -> None:
         self.epochs_ += 1
         loss = net.history[-1, "valid_loss"] if dataset_valid else net.loss_of(net.watched_rows_)
-        self._offer(net, loss)
-        if self.best_ < self.mark_ - self._least() or net.epoch_ <= net.criterion_.kl_warmup:
-            self.mark_, self.misses_ = self.best_, 0
-        else:
-            self.misses_ += 1
+        self._offer(net, loss, dataset_valid)
+        worth = 0 if self.patience != "auto" or self.is_thorough else WORTH
+        has_fallen = [fall.is_new(self.tol, worth) for fall in self.watched_]
+        in_warmup = net.epoch_ <= net.criterion_.kl_warmup
+        self.misses_ = 0 if any(has_fallen) or in_warmup else self.misses_ + 1
         if self.misses_ >= self.epochs_allowed(net):
             self.stopped_ = True
             raise StageIsOver
-
-    def _least(self) -> float:
-        """What counts as an improvement."""
-        if self.patience != "auto" or self.is_thorough:
-            return self.tol
-        return max(self.tol, WORTH * (self.first_ - self.best_))
 
     def epochs_allowed(self, net: NeuralNet) -> float:
         """Epochs without an improvement that are allowed now."""
@@ -116,10 +140,12 @@ class KeepBest(Callback):
             net.load_weights(self.weights_)
         self.weights_ = None
 
-    def _offer(self, net: NeuralNet, loss: float) -> None:
-        if loss < self.best_ or self.weights_ is None:
-            self.best_, self.best_epoch_ = loss, self.epochs_
-            self.weights_ = net.weights()
+    def _offer(self, net: NeuralNet, loss: float, held_out: Dataset | None) -> None:
+        at_best_noise = loss if held_out is None else net.at_best_noise(loss)
+        if at_best_noise < self.watched_[0].lowest or self.weights_ is None:
+            self.best_, self.best_epoch_, self.weights_ = loss, self.epochs_, net.weights()
+        for fall, value in zip(self.watched_, (at_best_noise, loss), strict=True):
+            fall.note(value)
 
 
 class KLWarmUp(Callback):

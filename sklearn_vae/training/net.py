@@ -20,7 +20,7 @@ from torch.utils.data import DataLoader
 
 from ..batch import Batch
 from ..module import VAE, VAEOutput
-from ..objectives import fixed_deviates
+from ..objectives import ELBO, fixed_deviates
 from .averaging import WARM_UP, WeightAverage, averaged
 from .batches import Rows, ScoredRows, as_it_is, thinned
 from .callbacks import KeepBest, KLWarmUp
@@ -92,7 +92,7 @@ class VAENet(Staged, NeuralNet):
     def _forget_training(self) -> None:
         """Let go of generators, data and whatever else belongs to one training."""
         self._streams, self._lowest, self.train_split, self.watched_rows_ = None, {}, None, None
-        self._terms = Terms()
+        self._terms, self._complete = Terms(), False
         self._recorded = self._settings = self._mode = self.average_ = self._written = None
 
     @property
@@ -254,6 +254,17 @@ class VAENet(Staged, NeuralNet):
         """Mean loss per sample of rows, in this training."""
         return self.mean_loss(self.get_iterator(rows), self.validation_step, training=False)
 
+    def at_best_noise(self, loss: float) -> float:
+        """The loss of the last validation, at the noise that suits its rows best.
+
+        It is the loss itself where rows are not complete, or the objective is no ELBO.
+        """
+        nats = self._terms.means().get("valid_reconstruction")
+        if nats is None or not self._complete or type(self.criterion_) is not ELBO:
+            return loss
+        nats -= self.log_scale
+        return loss - nats + self.module_.likelihood.at_best_noise(nats)
+
     def _same_noise_again(self) -> None:
         """With other noise in each validation, luck would decide which weights are best."""
         self._terms = Terms()
@@ -357,8 +368,8 @@ class VAENet(Staged, NeuralNet):
         self.watched_rows_ = Rows(thinned(rows, WATCHED)) if held_out is None else None
         self.train_split = None if held_out is None else predefined_split(ScoredRows(held_out))
         # With nobody else about, nothing that a step rests on changes before training ends.
-        complete = data.is_complete and (held_out is None or held_out.is_complete)
-        alone = complete and is_alone(self, VAENet) and not may_record(self)
+        self._complete = data.is_complete and (held_out is None or held_out.is_complete)
+        alone = self._complete and is_alone(self, VAENet) and not may_record(self)
         self.ended_ = True
         try:
             with self._until_told():

@@ -25,6 +25,7 @@ With drho/dr = c^2 and dc/dr = -rho c the derivative of u by r is C(rho) v, wher
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -113,28 +114,28 @@ class WrittenStep:
         self.loss_of, self.update = LOSSES[type(self.module.likelihood)], adamw(net.optimizer_)
         self.generator = net.noise_generator
 
-    def loss(
-        self, rows: Batch, y: Tensor, eps: Tensor, kl_weight: float
-    ) -> tuple[float, Tensor, tuple]:
-        """The loss, its gradient by what the decoder gives, and what led there."""
+    def parts(
+        self, rows: Batch, y: Tensor, eps: Tensor
+    ) -> tuple[float, float, Tensor, tuple]:
+        """Both parts of the loss, its gradient by what the decoder gives, and what led there."""
         numbers, share = self.encoder(rows.x), share_of(rows)
         q = self.module.posterior(numbers, self.module.n_components)
         noise = q.color(eps)
-        loss, grad = self.loss_of(self.module.likelihood, self.decoder(q.mean + noise), y, share)
-        kl = (q.kl()[:, None] * share).sum().item()
-        return loss + kl_weight * kl, grad, (q, numbers, eps, noise)
+        nats, grad = self.loss_of(self.module.likelihood, self.decoder(q.mean + noise), y, share)
+        return nats, (q.kl()[:, None] * share).sum().item(), grad, (q, numbers, eps, noise)
 
     def gradients(self, rows: Batch, y: Tensor, eps: Tensor, kl_weight: float) -> float:
         """Write the gradients of all parameters; return the loss."""
-        loss, grad, kept = self.loss(rows, y, eps, kl_weight)
+        nats, kl, grad, kept = self.parts(rows, y, eps)
         grad = to_numbers(*kept, self.decoder.backward(grad), kl_weight * share_of(rows))
         self.encoder.backward(grad, to_input=False)
-        return loss
+        return nats + kl_weight * kl
 
     def __call__(self, batch: tuple[Batch, Tensor], **fit_params: Any) -> dict:
         """Train on a batch."""
         objective = self.net.criterion_
-        result = self._on(batch, self.generator, self.gradients, objective.beta * objective.warmup)
+        weight = objective.beta * objective.warmup
+        result = self._on(batch, self.generator, partial(self.gradients, kl_weight=weight))
         self.update()
         return result
 
@@ -142,26 +143,24 @@ class WrittenStep:
         """The loss of a batch, with the KL's full weight."""
         net, beta = self.net, self.net.criterion_.beta
 
-        def loss_of(*given: Any) -> float:
-            loss, _, (q, *_) = self.loss(*given)
-            n, kl = len(given[0]), q.kl().mean().item()
-            net._terms.add((loss - beta * kl + net.log_scale, kl), n)
-            return loss
+        def loss_of(rows: Batch, *given: Any) -> float:
+            nats, kl, *_ = self.parts(rows, *given)
+            net._terms.add((nats + net.log_scale, kl), rows.total)
+            return nats + beta * kl
 
-        return self._on(batch, net._streams.validation, loss_of, beta)
+        return self._on(batch, net._streams.validation, loss_of)
 
     def _on(
         self,
         batch: tuple[Batch, Tensor],
         generator: torch.Generator,
         function: Callable[..., float],
-        kl_weight: float,
     ) -> dict:
-        """What a function of rows, targets, deviates and the KL's weight gives for a batch."""
+        """What a function of rows, targets and deviates gives for a batch."""
         net, rows, y = self.net, Batch.of(batch[0]), batch[1]
         eps = torch.randn(net.shape_of_deviates(len(y)), generator=generator, dtype=y.dtype)
         with torch.inference_mode():
-            loss = function(rows, y, eps, kl_weight)
+            loss = function(rows, y, eps)
         return {"loss": torch.tensor(loss + net.log_scale, dtype=y.dtype)}
 
 
