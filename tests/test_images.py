@@ -9,6 +9,8 @@ import torch
 from sklearn.base import clone
 from sklearn.decomposition import PCA
 from sklearn.model_selection import GridSearchCV
+from torch.func import jacfwd, jacrev, vmap
+from torch.nn.functional import conv_transpose2d
 
 from sklearn_vae import RhoVAETransformer, VAETransformer, networks
 from sklearn_vae.likelihoods import LIKELIHOODS, Gaussian
@@ -96,6 +98,25 @@ def test_a_shifted_image_has_shifted_features(shift):
     features = encoder.layers[:2](x), encoder.layers[:2](shifted)
     moved = torch.roll(features[0], tuple(s // 2 for s in shift), (2, 3))
     torch.testing.assert_close(moved, features[1])
+
+
+@pytest.mark.parametrize("sides", [(1, 1), (2, 5), (7, 4)])
+@pytest.mark.parametrize("n_out", [1, 3])
+def test_a_transposed_convolution_as_a_plain_one(n_out, sides):
+    """What it gives is what torch's gives, and so are its derivatives of both orders."""
+    x, weight, bias = (rows(*of).double() for of in ((6, 2, *sides), (2, n_out, 4, 4), (n_out,)))
+
+    def by(convolution):
+        def cubes(x, *parameters):
+            return convolution(x[None], *parameters).pow(3).sum()
+
+        gradients = jacrev(cubes, (0, 1, 2))
+        second = vmap(jacfwd(jacrev(cubes)), (0, None, None))(x, weight, bias)
+        return convolution(x, weight, bias), gradients(x[0], weight, bias), second
+
+    torch.testing.assert_close(
+        by(networks.transposed), by(partial(conv_transpose2d, stride=2, padding=1))
+    )
 
 
 @shapes
@@ -220,7 +241,7 @@ def test_memory_of_evaluation_is_bounded(monkeypatch):
     x = rows(100, 64)
     with torch.no_grad():
         at_once = module.reconstruct(x)
-        monkeypatch.setattr(networks, "NUMBERS", 3000)
+        monkeypatch.setattr(networks.linear_path, "NUMBERS_IN_CACHE", 3000)
         seen.clear()
         in_parts = module.reconstruct(x)
     torch.testing.assert_close(in_parts, at_once)

@@ -18,7 +18,7 @@ caller and gone after training; the process's own streams are neither read nor m
 * `converted.py`: a module in float64, for evaluation.
 * `graph.py`: a step recorded as a CUDA graph, where nothing forbids it.
 * `step.py`: a step with its gradients written out, for the common networks on a CPU.
-* `perceptron.py`: the networks of such a step.
+* `perceptron.py`, `convolutional.py`: the networks of such a step.
 * `watchers.py`: who takes part in an epoch, and so what has to be done in each.
 * `streams.py`: the random streams of a training.
 * `devices.py`: devices by name, `SeededInit`, and what to do after a fork.

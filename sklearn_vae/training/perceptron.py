@@ -24,6 +24,15 @@ ACTIVATIONS = {
 }
 
 
+def is_perceptron(network: nn.Module) -> bool:
+    """Whether `Network` computes what a network does."""
+    if type(network) is not MLP:
+        return False
+    net = list(network.net or ())
+    linears, others = {*map(type, [network.linear, *net[::2]])}, {*map(type, net[1::2])}
+    return linears == {nn.Linear} and others <= ACTIVATIONS.keys()
+
+
 class Layer:
     """A linear layer; gradients are written where its parameters keep them."""
 

@@ -2,7 +2,8 @@ r"""A training step with its gradients written out, for the networks that the es
 
 On small tensors, most of a step is autograd's bookkeeping. Below, a prime marks the derivative by a
 quantity of loss = sum_i p_i (w KL_i - log p(x_i | z_i)), for the weight w of the KL and the share p
-of a row: 1/n, or its weight over the sum of weights. Networks are in `perceptron.py`.
+of a row: 1/n, or its weight over the sum of weights. Networks are in `perceptron.py` and
+`convolutional.py`.
 
 **Gaussian.** log sigma^2 = t = 30 tanh(r / 30), S_j is the mean over rows of (y - x)_j^2, and
 
@@ -37,13 +38,13 @@ from ..batch import Batch
 from ..likelihoods import Bernoulli, Gaussian
 from ..likelihoods.base import LOG_LIMIT
 from ..module import VAE
-from ..networks import MLP
 from ..objectives import ELBO
 from ..posteriors import NARROWEST, POSTERIORS, WIDEST, Full, Posterior, ScaledAR1
 from ..priors import StandardNormal
 from .adamw import adamw
+from .convolutional import ImageNetwork, is_convolutional
 from .graph import is_known
-from .perceptron import ACTIVATIONS, Network
+from .perceptron import Network, is_perceptron
 
 aten = torch.ops.aten
 Share = float | Tensor  # p, of shape (n, 1) where rows differ in it
@@ -110,7 +111,8 @@ class WrittenStep:
         self.net, self.module = net, net.module_
         for p in self.module.parameters():
             p.grad = torch.empty_like(p) if p.requires_grad else None
-        self.encoder, self.decoder = Network(self.module.encoder), Network(self.module.decoder)
+        networks = self.module.encoder, self.module.decoder
+        self.encoder, self.decoder = (kind_of(network)(network) for network in networks)
         self.loss_of, self.update = LOSSES[type(self.module.likelihood)], adamw(net.optimizer_)
         self.generator = net.noise_generator
 
@@ -169,13 +171,13 @@ def share_of(rows: Batch) -> Share:
     return 1 / len(rows) if rows.weight is None else (rows.weight / rows.weight.sum())[:, None]
 
 
-def is_perceptron(network: nn.Module) -> bool:
-    """Whether `Network` computes what a network does, and all of it learns."""
-    if type(network) is not MLP or not all(p.requires_grad for p in network.parameters()):
-        return False
-    net = list(network.net or ())
-    linears, others = {*map(type, [network.linear, *net[::2]])}, {*map(type, net[1::2])}
-    return linears == {nn.Linear} and others <= ACTIVATIONS.keys()
+def kind_of(network: nn.Module) -> type | None:
+    """What computes what a network does, if all of it learns: a class, or None."""
+    if not all(p.requires_grad for p in network.parameters()):
+        return None
+    if is_convolutional(network):
+        return ImageNetwork
+    return Network if is_perceptron(network) else None
 
 
 def step_for(net: NeuralNet, step_fn: Callable | None) -> Callable | None:
@@ -190,6 +192,6 @@ def step_for(net: NeuralNet, step_fn: Callable | None) -> Callable | None:
         and type(module.likelihood) in LOSSES
         and not objective.free_bits
         and (module.likelihood.noise is None or module.likelihood.noise.is_constant)
-        and all(map(is_perceptron, (module.encoder, module.decoder)))
+        and all(map(kind_of, (module.encoder, module.decoder)))
     )
     return WrittenStep(net) if written else step_fn

@@ -1,4 +1,4 @@
-"""Networks: numbers to numbers.
+"""A linear path beside any network, and the perceptron.
 
 An encoder maps x (n, n_features) to the numbers of a posterior, a decoder maps z (n, n_components)
 to the numbers of a likelihood. Beside either runs a linear path:
@@ -15,19 +15,10 @@ network that the estimators use by default,
 
 whose last layer starts at 0 in the place of g. With no hidden layer only the linear path is left,
 and the autoencoder of two such networks is probabilistic PCA or factor analysis.
-
-`ConvEncoder` and `ConvDecoder` are networks for rows that are flattened images,
-
-    encoder:  image, (convolution, activation) ..., flatten, (linear, activation) ..., linear
-    decoder:  (linear, activation) ..., unflatten, (transposed convolution, activation) ..., image
-
-with windows of 4 x 4 pixels that move by 2. Each convolution halves the height and the width, and
-each transposed convolution doubles them (LeCun et al. 1998; Radford et al. 2016).
 """
 
 import copy
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
 
@@ -60,7 +51,9 @@ ACTIVATIONS = {
     "tanh": Tanh,
 }
 
-NUMBERS = 2**22  # of the widest layer, that are held at once where no gradients are asked for
+# Numbers of the widest layer that are held at once where no gradients are asked for. So few of them
+# stay near a CPU.
+NUMBERS, NUMBERS_IN_CACHE = 2**22, 2**18
 LAYERS = nn.Linear, nn.Conv1d, nn.Conv2d, nn.ConvTranspose1d, nn.ConvTranspose2d
 
 
@@ -159,7 +152,8 @@ class LinearPath(nn.Module):
 
     def _beside(self, x: Tensor) -> Tensor:
         """What the network gives for x (n, n_in), in parts where memory is to be bounded."""
-        n_rows = max(1, NUMBERS // self.width)
+        numbers = NUMBERS_IN_CACHE if x.device.type == "cpu" else NUMBERS
+        n_rows = max(1, numbers // self.width)
         if torch.is_grad_enabled() or self.training or len(x) <= n_rows:
             return self.net(x)
         return torch.cat([self.net(part) for part in x.split(n_rows)])
@@ -262,171 +256,3 @@ class MLP(LinearPath):
         if self.net is not None:
             first = self.net[0].weight
             first.copy_(first[:, order] * signs)
-
-
-@dataclass(frozen=True)
-class ImageShape:
-    """How the columns of a row make up an image.
-
-    Attributes
-    ----------
-    channels, height, width : int
-        Columns go through the width first and the channels last.
-
-    kept : ndarray of shape (n_kept,)
-        Which of the channels * height * width columns the networks see, by number.
-    """
-
-    channels: int
-    height: int
-    width: int
-    kept: np.ndarray
-
-    @classmethod
-    def of(cls, shape: Sequence[int], n_filters: Sequence[int], kept: np.ndarray) -> "ImageShape":
-        """From (height, width) or (channels, height, width), for columns where `kept` is True.
-
-        Raises
-        ------
-        ValueError
-            If columns do not make up such images, or images are too small for the convolutions.
-        """
-        channels, height, width = (1,) * (3 - len(shape)) + tuple(map(int, shape))
-        image = cls(channels, height, width, np.flatnonzero(kept))
-        if image.size != len(kept):
-            raise ValueError(
-                f"image_shape={tuple(shape)} is that of images of {image.size} numbers, but X has "
-                f"{len(kept)} columns. Give the (height, width) or (channels, height, width) of "
-                "the images whose flattened pixels are the rows of X."
-            )
-        least = 2 ** len(n_filters)
-        if min(image.height, image.width) < least:
-            raise ValueError(
-                f"n_filters={tuple(n_filters)} halves images of {image.height} x {image.width} "
-                f"pixels {len(n_filters)} times, which takes at least {least} x {least}. Give "
-                "fewer numbers of filters."
-            )
-        return image
-
-    @property
-    def size(self) -> int:
-        """Numbers of an image."""
-        return self.channels * self.height * self.width
-
-    def sides(self, n_halvings: int) -> list[tuple[int, int]]:
-        """Height and width before and after each halving, the remainder left out."""
-        return [(self.height >> k, self.width >> k) for k in range(n_halvings + 1)]
-
-
-class Convolutional(nn.Module):
-    """What the networks for images share.
-
-    Parameters
-    ----------
-    image : ImageShape
-    n_numbers : int
-        Numbers of a row, one or more for each pixel that is kept: blocks of all of them.
-    """
-
-    def __init__(self, image: ImageShape, n_numbers: int):
-        super().__init__()
-        self.image = image
-        self.register_buffer("kept", torch.from_numpy(image.kept), persistent=False)
-        self.n_blocks = n_numbers // len(image.kept)
-
-
-class ConvEncoder(Convolutional):
-    """From the pixels of images to numbers.
-
-    Parameters
-    ----------
-    n_in : int
-        Number of inputs, one or more for each pixel that is kept: blocks of all of them.
-    n_out : int
-        Number of outputs.
-    image : ImageShape
-
-    n_filters : sequence of int
-        Filters of each convolution.
-    hidden_layer_sizes : sequence of int
-        Width of each linear layer between the last convolution and the outputs.
-    activation : str
-        A name in `ACTIVATIONS`.
-    """
-
-    def __init__(
-        self,
-        n_in: int,
-        n_out: int,
-        image: ImageShape,
-        n_filters: Sequence[int],
-        hidden_layer_sizes: Sequence[int] = (),
-        activation: str = "silu",
-    ):
-        super().__init__(image, n_in)
-        act = ACTIVATIONS[activation]
-        channels = [self.n_blocks * image.channels, *n_filters]
-        convolutions = [
-            layer for a, b in pairwise(channels) for layer in (nn.Conv2d(a, b, 4, 2, 1), act())
-        ]
-        height, width = image.sides(len(n_filters))[-1]
-        sizes = [channels[-1] * height * width, *hidden_layer_sizes]
-        linear = nn.Flatten(), *dense(sizes, act)
-        self.layers = nn.Sequential(*convolutions, *linear, nn.Linear(sizes[-1], n_out))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map (n, n_in) to (n, n_out); pixels that are left out are 0."""
-        image = self.image
-        x = x.unflatten(1, (self.n_blocks, -1))
-        if len(image.kept) < image.size:
-            pixels = x.new_zeros(len(x), self.n_blocks, image.size)
-            x = pixels.index_copy_(2, self.kept, x)
-        return self.layers(x.reshape(len(x), -1, image.height, image.width))
-
-
-class ConvDecoder(Convolutional):
-    """From numbers to the pixels of images: `ConvEncoder` in reverse.
-
-    Parameters
-    ----------
-    n_in : int
-        Number of inputs.
-    n_out : int
-        Number of outputs, one or more for each pixel that is kept: blocks of all of them.
-    image, activation
-        As for `ConvEncoder`.
-
-    n_filters : sequence of int
-        Filters that each transposed convolution takes, from the input on.
-    hidden_layer_sizes : sequence of int
-        Width of each linear layer, from the input on.
-    """
-
-    def __init__(
-        self,
-        n_in: int,
-        n_out: int,
-        image: ImageShape,
-        n_filters: Sequence[int],
-        hidden_layer_sizes: Sequence[int] = (),
-        activation: str = "silu",
-    ):
-        super().__init__(image, n_out)
-        act = ACTIVATIONS[activation]
-        smallest, *sides = image.sides(len(n_filters))[::-1]
-        first = n_filters[0], *smallest
-        sizes = [n_in, *hidden_layer_sizes, int(np.prod(first))]
-        linear = dense(sizes, act)
-        channels, layers = [*n_filters, self.n_blocks * image.channels], []
-        for (a, b), (height, width) in zip(pairwise(channels), sides, strict=True):
-            odd = height % 2, width % 2
-            layers += [nn.ConvTranspose2d(a, b, 4, 2, 1, output_padding=odd), act()]
-        self.layers = nn.Sequential(*linear, nn.Unflatten(1, first), *layers[:-1])
-
-    def forward(self, z: Tensor) -> Tensor:
-        """Map (n, n_in) to (n, n_out)."""
-        image, pixels = self.image, self.layers(z)
-        if len(image.kept) == image.size:
-            return pixels.flatten(1)
-        pixels = pixels.reshape(len(z), self.n_blocks, image.size)
-        return pixels.index_select(2, self.kept).flatten(1)
