@@ -33,6 +33,7 @@ extensions = [
     "numpydoc",
     "sphinx_copybutton",
     "sphinx_gallery.gen_gallery",
+    "paper_tables",
 ]
 exclude_patterns = ["_build", "_ext", "_templates", "inventories", "plots"]
 templates_path = ["_templates"]
