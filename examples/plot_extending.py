@@ -136,8 +136,8 @@ class Geometric(Posterior):
         return np.eye(len(j)), np.array([numbers.mean(), j @ numbers / max(j @ j, 1)])
 
     @classmethod
-    def order(cls, told):
-        return np.arange(len(told))  # as it is: the progression has a direction
+    def order(cls, explained):
+        return np.arange(len(explained))  # as it is: the progression has a direction
 
 
 params = {"hidden_layer_sizes": (), "random_state": 0}  # linear, so that only the bounds differ

@@ -145,15 +145,15 @@ class Posterior:
         return np.eye(d), np.append(numbers, np.zeros(cls.n_others(d)))
 
     @classmethod
-    def order(cls, told: np.ndarray) -> np.ndarray:
-        """The order that the family lets components take: those that tell most first, if it may.
+    def order(cls, explained: np.ndarray) -> np.ndarray:
+        """The order that the family lets components take: those that explain most first, if it may.
 
         Parameters
         ----------
-        told : ndarray of shape (d,)
-            What each component tells of a sample.
+        explained : ndarray of shape (d,)
+            The share of variance that each component explains.
         """
-        return np.argsort(-told, kind="stable")
+        return np.argsort(-explained, kind="stable")
 
     @classmethod
     def signs(cls, signs: np.ndarray) -> np.ndarray:
@@ -269,9 +269,9 @@ class Full(Posterior):
         )
 
     @classmethod
-    def order(cls, told: np.ndarray) -> np.ndarray:
+    def order(cls, explained: np.ndarray) -> np.ndarray:
         """As it is, since L is triangular in this order."""
-        return np.arange(len(told))
+        return np.arange(len(explained))
 
     @classmethod
     def permuted(cls, order: np.ndarray, signs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -333,13 +333,13 @@ class ScaledAR1(Posterior):
         return 1
 
     @classmethod
-    def order(cls, told: np.ndarray) -> np.ndarray:
+    def order(cls, explained: np.ndarray) -> np.ndarray:
         """As it is or reversed, since only neighbours may stay neighbours.
 
-        The half that tells more comes first.
+        The half that explains more comes first.
         """
-        order = np.arange(len(told))
-        return order if (told * (order - order.mean())).sum() <= 0 else order[::-1].copy()
+        order = np.arange(len(explained))
+        return order if (explained * (order - order.mean())).sum() <= 0 else order[::-1].copy()
 
     @classmethod
     def signs(cls, signs: np.ndarray) -> np.ndarray:

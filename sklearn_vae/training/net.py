@@ -266,7 +266,10 @@ class VAENet(Staged, NeuralNet):
         return loss - nats + self.module_.likelihood.at_best_noise(nats)
 
     def _same_noise_again(self) -> None:
-        """With other noise in each validation, luck would decide which weights are best."""
+        """Begin a validation.
+
+        With other noise in each, luck would decide which weights are best.
+        """
         self._terms = Terms()
         if self._streams:
             self._streams.validation.manual_seed(self._streams.seed)
