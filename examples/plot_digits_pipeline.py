@@ -18,6 +18,7 @@ from sklearn.metrics import r2_score
 from sklearn.model_selection import train_test_split
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from umap import UMAP
 
 from sklearn_vae import RhoVAETransformer, VAETransformer
 
@@ -76,20 +77,14 @@ plt.show()
 #
 # For a picture. t-SNE and UMAP separate the classes more clearly: they keep neighbours together and
 # give up distances. The axes of PCA and the VAE have a meaning, new rows can be placed on them, and
-# a point can be decoded. UMAP is drawn where ``umap-learn`` is installed.
+# a point can be decoded. UMAP comes from ``umap-learn``.
 
 maps = {
     "PCA": PCA(2).fit_transform(X),
     "VAE": VAETransformer(2, random_state=0).fit_transform(X),
     "t-SNE": TSNE(random_state=0).fit_transform(X),
+    "UMAP": UMAP(random_state=0, n_jobs=1).fit_transform(X),
 }
-try:
-    from umap import UMAP
-
-    maps["UMAP"] = UMAP(random_state=0, n_jobs=1).fit_transform(X)
-except ImportError:
-    print("umap-learn is not installed, so UMAP is left out")
-
 fig, axes = plt.subplots(1, len(maps), figsize=(3 * len(maps), 3.2), layout="constrained")
 for ax, (name, Z) in zip(axes, maps.items(), strict=True):
     shown = ax.scatter(*Z.T, c=y, cmap="tab10", s=3)
