@@ -3,20 +3,19 @@
 from numbers import Integral
 
 import numpy as np
-from sklearn.base import BaseEstimator, TransformerMixin, _fit_context, clone
+from sklearn.base import TransformerMixin, _fit_context
 from sklearn.impute import MissingIndicator
 from sklearn.utils._param_validation import HasMethods, Interval
 from sklearn.utils.validation import _check_feature_names_in, check_is_fitted, validate_data
 
 from .._base.data import seed_from
-from .._base.links import DocumentationLink
-from .._base.progress import CallbackSupportMixin, as_a_task
+from .around import Around
 from .transformers import VAETransformer
 
 MOST_COMPONENTS = 30
 
 
-class VAEImputer(CallbackSupportMixin, TransformerMixin, DocumentationLink, BaseEstimator):
+class VAEImputer(TransformerMixin, Around):
     """Fill missing values by a variational autoencoder.
 
     It takes the place of :class:`~sklearn.impute.IterativeImputer` in a pipeline. A missing value
@@ -133,11 +132,9 @@ class VAEImputer(CallbackSupportMixin, TransformerMixin, DocumentationLink, Base
         self._seed = seed_from(self.random_state)
         self._is_empty = np.isnan(X).all(axis=0)
         X_known = X[:, ~self._is_empty]
-        estimator = self._made(X_known.shape[1])
-        if estimator.get_params().get("random_state") is None:
-            estimator.set_params(random_state=self._seed)
-        with as_a_task(self, estimator, X, y):
-            self.estimator_ = estimator.fit(X_known)
+        n_components = min(max(X_known.shape[1] - 1, 1), MOST_COMPONENTS)
+        default = VAETransformer(n_components, standardize=True)
+        self._fit_inside(self._inside(default, self._seed), X, y, X_known)
         self.indicator_ = None
         if self.add_indicator:
             self.indicator_ = MissingIndicator(error_on_new=False).fit(X)
@@ -189,17 +186,6 @@ class VAEImputer(CallbackSupportMixin, TransformerMixin, DocumentationLink, Base
             return kept
         return np.concatenate([kept, self.indicator_.get_feature_names_out(names)])
 
-    def _made(self, n_features):
-        if self.estimator is not None:
-            return clone(self.estimator)
-        n_components = min(max(n_features - 1, 1), MOST_COMPONENTS)
-        return VAETransformer(n_components, standardize=True)
-
     def _checked(self, X, reset=False):
         floats = [np.float64, np.float32]
         return validate_data(self, X, reset=reset, dtype=floats, ensure_all_finite="allow-nan")
-
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        tags.input_tags.allow_nan = True
-        return tags

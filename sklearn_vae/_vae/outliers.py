@@ -18,19 +18,19 @@ import warnings
 from numbers import Real
 
 import numpy as np
-from sklearn.base import BaseEstimator, OutlierMixin, _fit_context, clone
+from sklearn.base import OutlierMixin, _fit_context
 from sklearn.utils._param_validation import HasMethods, Interval
 from sklearn.utils.validation import _num_samples, check_is_fitted, validate_data
 
 from .._base.data import seed_from
-from .._base.progress import CallbackSupportMixin, as_a_task
+from .around import Around
 from .transformers import VAETransformer
 
 MOST_COMPONENTS = 10
 MOST_ROWS = 10_000  # of the training rows, over which a median is taken
 
 
-class VAEOutlierDetector(CallbackSupportMixin, OutlierMixin, BaseEstimator):
+class VAEOutlierDetector(OutlierMixin, Around):
     """Find outliers by the log-likelihood of a variational autoencoder.
 
     A model of the density is fitted to the training rows, most of which should be inliers. A row
@@ -117,11 +117,9 @@ class VAEOutlierDetector(CallbackSupportMixin, OutlierMixin, BaseEstimator):
             The fitted detector.
         """
         X = self._checked(X, reset=True)
-        estimator = self._made()
-        if estimator.get_params().get("random_state") is None:
-            estimator.set_params(random_state=seed_from(self.random_state))
-        with as_a_task(self, estimator, X, y):
-            self.estimator_ = estimator.fit(X)
+        default = VAETransformer(max(1, min(self.n_features_in_ // 3, MOST_COMPONENTS)))
+        inside = self._inside(default, seed_from(self.random_state))
+        self._fit_inside(inside, X, y, X)
         self.offset_ = np.percentile(self.score_samples(X), 100 * self.contamination)
         some = self.estimator_._ready(X)[:: -(-_num_samples(X) // MOST_ROWS)]
         with warnings.catch_warnings():
@@ -210,11 +208,6 @@ class VAEOutlierDetector(CallbackSupportMixin, OutlierMixin, BaseEstimator):
         surprise[:, kept] = model._of_samples(of, X)
         return np.where(np.isnan(X[:]), np.nan, surprise)
 
-    def _made(self):
-        if self.estimator is not None:
-            return clone(self.estimator)
-        return VAETransformer(max(1, min(self.n_features_in_ // 3, MOST_COMPONENTS)))
-
     def _checked(self, X, reset=False):
         """X as it is: the estimator takes tables as well, whose columns may be of several kinds."""
         how = {"dtype": None, "accept_sparse": "csr", "ensure_all_finite": "allow-nan"}
@@ -224,6 +217,5 @@ class VAEOutlierDetector(CallbackSupportMixin, OutlierMixin, BaseEstimator):
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
-        tags.input_tags.allow_nan = True
         tags.input_tags.sparse = True
         return tags
