@@ -3,6 +3,8 @@
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.sparse import csr_matrix
+from sklearn.base import clone
 from sklearn.covariance import EllipticEnvelope
 from sklearn.datasets import load_breast_cancer, load_iris, load_wine
 from sklearn.metrics import roc_auc_score
@@ -17,16 +19,23 @@ from sklearn_vae.likelihoods import Gaussian
 X_WINE = load_wine().data
 
 
-def quick(Estimator=VAETransformer, random_state=0, contamination=0.1, **params):
+def quick(
+    Estimator=VAETransformer, random_state=0, contamination=0.1, support_fraction=None, **params
+):
     params = {"hidden_layer_sizes": (8,), "max_iter": 3, **params}
     estimator = Estimator(params.pop("n_components", 2), **params)
-    return VAEOutlierDetector(estimator, contamination=contamination, random_state=random_state)
+    return VAEOutlierDetector(
+        estimator,
+        contamination=contamination,
+        support_fraction=support_fraction,
+        random_state=random_state,
+    )
 
 
 @parametrize_with_checks(
     [
         VAEOutlierDetector(),
-        quick(RhoVAETransformer, hidden_layer_sizes=(), contamination=0.3),
+        quick(RhoVAETransformer, hidden_layer_sizes=(), contamination=0.3, support_fraction=0.6),
     ]
 )
 def test_scikit_learn(estimator, check):
@@ -130,3 +139,46 @@ def test_the_estimator_given_is_not_changed():
     assert not hasattr(estimator, "net_")
     assert estimator.random_state is None
     assert detector.estimator_.random_state is not None
+
+
+def contaminated(n_outliers=20):
+    """Rows around a curve in ten columns, and then a group of rows off it."""
+    rng = np.random.RandomState(0)
+    angle = rng.uniform(0, 2, (120, 1))
+    curve = np.hstack([np.cos(angle), np.sin(angle)]) @ rng.standard_normal((2, 10))
+    group = rng.standard_normal(10) * np.ones((n_outliers, 1))
+    X = np.vstack([curve, group])
+    return X + 0.1 * rng.standard_normal(X.shape), np.arange(len(X)) >= len(curve)
+
+
+@pytest.mark.parametrize("container", [np.asarray, csr_matrix, pd.DataFrame, list])
+def test_rows_outside_the_support_hardly_count(container):
+    """As with weights given to the estimator, whatever X is kept in."""
+    X, is_outlier = contaminated()
+    detector = quick(support_fraction=0.5).fit(container(X))
+    assert detector.support_.sum() == len(X) / 2
+    assert not detector.support_[is_outlier].any()
+    weight = np.where(detector.support_, 1, 0.03)
+    by_weight = clone(detector.estimator_).fit(container(X), sample_weight=weight)
+    expected = by_weight.score_samples(X)
+    np.testing.assert_allclose(detector.score_samples(container(X)), expected, rtol=1e-6)
+    share = (detector.decision_function(container(X)) < 0).mean()
+    assert abs(share - detector.contamination) < 1 / len(X)
+
+
+def test_all_rows_are_the_support_unless_asked_otherwise():
+    same = quick().fit(X_WINE), quick(support_fraction=1).fit(X_WINE)
+    assert all(detector.support_.all() for detector in same)
+    scores = [detector.score_samples(X_WINE) for detector in same]
+    np.testing.assert_array_equal(*scores)
+
+
+def test_a_support_keeps_the_model_from_a_group_of_outliers():
+    """Without it one of two components goes to the group, whose rows are then as likely as any."""
+    X, is_outlier = contaminated()
+    found = []
+    for fraction in (None, 0.5):
+        detector = quick(support_fraction=fraction, hidden_layer_sizes=()).fit(X)
+        score = detector.score_samples(X)
+        found.append(np.mean(score[is_outlier] < np.quantile(score[~is_outlier], 0.05)))
+    assert found == [0, 1]

@@ -16,10 +16,10 @@ class Around(CallbackSupportMixin, DocumentationLink, BaseEstimator):
             inside.set_params(random_state=seed)
         return inside
 
-    def _fit_inside(self, inside, X, y, X_inside):
+    def _fit_inside(self, inside, X, y, X_inside, **how):
         """Let `estimator_` be `inside`, fitted to X_inside; callbacks are told of X and y."""
         with as_a_task(self, inside, X, y):
-            self.estimator_ = inside.fit(X_inside)
+            self.estimator_ = inside.fit(X_inside, **how)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

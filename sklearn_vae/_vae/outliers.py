@@ -12,6 +12,11 @@ both, so the contribution of a column is
     -log p(x_j | z) - c_j,   z = E_q[z | x],
 
 in nats. It does not change with the unit of x_j, and is about 0 where the column is as usual.
+
+Outliers among the training rows draw the model to them. A linear model of one component has little
+room for them, so it may say first which rows are likely. The others then hardly count: so little
+that outliers do not matter, and enough to keep in the model a second kind of inliers, and columns
+that vary in few rows.
 """
 
 import warnings
@@ -28,6 +33,8 @@ from .transformers import VAETransformer
 
 MOST_COMPONENTS = 10
 MOST_ROWS = 10_000  # of the training rows, over which a median is taken
+OUTSIDE = 0.03  # what a row outside the support counts
+OF_THE_DATA = ("likelihood", "categorical_features", "standardize", "device", "random_state")
 
 
 class VAEOutlierDetector(OutlierMixin, Around):
@@ -50,6 +57,12 @@ class VAEOutlierDetector(OutlierMixin, Around):
         The share of outliers among the training rows, in (0, 0.5]. It sets `offset_` and changes no
         score.
 
+    support_fraction : float or None, default=None
+        The share of the training rows that count in full, in (0, 1]; each of the others counts as
+        0.03 of a row. In full count the rows that are likeliest under a linear model of one
+        component. Give 0.5 where a tenth of the rows or more may be outliers. None for all rows,
+        which is better where few are.
+
     random_state : int, RandomState instance or None, default=None
         Seed of the estimator, where it has none of its own.
 
@@ -61,6 +74,9 @@ class VAEOutlierDetector(OutlierMixin, Around):
     offset_ : float
         The score below which a row is an outlier, in nats. The share `contamination` of the
         training rows lies below it.
+
+    support_ : ndarray of shape (n_samples,)
+        Whether each training row counts in full.
 
     n_features_in_ : int
         Number of features seen during `fit`.
@@ -92,12 +108,16 @@ class VAEOutlierDetector(OutlierMixin, Around):
     _parameter_constraints = {
         "estimator": [HasMethods(["fit", "score_samples"]), None],
         "contamination": [Interval(Real, 0, 0.5, closed="right")],
+        "support_fraction": [Interval(Real, 0, 1, closed="right"), None],
         "random_state": ["random_state"],
     }
 
-    def __init__(self, estimator=None, *, contamination=0.1, random_state=None):
+    def __init__(
+        self, estimator=None, *, contamination=0.1, support_fraction=None, random_state=None
+    ):
         self.estimator = estimator
         self.contamination = contamination
+        self.support_fraction = support_fraction
         self.random_state = random_state
 
     @_fit_context(prefer_skip_nested_validation=False)
@@ -119,7 +139,9 @@ class VAEOutlierDetector(OutlierMixin, Around):
         X = self._checked(X, reset=True)
         default = VAETransformer(max(1, min(self.n_features_in_ // 3, MOST_COMPONENTS)))
         inside = self._inside(default, seed_from(self.random_state))
-        self._fit_inside(inside, X, y, X)
+        self.support_ = self._likeliest(X, inside)
+        weight = np.where(self.support_, 1.0, OUTSIDE)
+        self._fit_inside(inside, X, y, X, sample_weight=weight)
         self.offset_ = np.percentile(self.score_samples(X), 100 * self.contamination)
         some = self.estimator_._ready(X)[:: -(-_num_samples(X) // MOST_ROWS)]
         with warnings.catch_warnings():
@@ -193,6 +215,16 @@ class VAEOutlierDetector(OutlierMixin, Around):
         check_is_fitted(self)
         surprise = self._surprise(self.estimator_._ready(self._checked(X)))
         return np.nan_to_num(surprise - self._usual, posinf=np.inf)
+
+    def _likeliest(self, X, inside):
+        """Which rows count in full: the likeliest ones under a linear model of one component."""
+        support = np.ones(_num_samples(X), dtype=bool)
+        if self.support_fraction is not None:
+            same = {name: getattr(inside, name) for name in OF_THE_DATA}
+            linear = VAETransformer(1, hidden_layer_sizes=(), **same)
+            ranks = np.argsort(linear.fit(X).score_samples(X))
+            support[ranks[: round((1 - self.support_fraction) * len(ranks))]] = False
+        return support
 
     def _surprise(self, X):
         """``-log p(x_j | z)`` at the posterior mean, in the net's units; NaN where x_j is missing.
