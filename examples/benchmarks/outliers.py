@@ -9,6 +9,7 @@ of this package, which scale them themselves.
 shared, per feature    `VAEOutlierDetector` with one noise variance or with one for each column, and
                        a third as many components as columns, at most 10
 two                    as shared, with two components
+half, half per feature the first two, with ``support_fraction=0.5``
 forest                 `IsolationForest`
 lof                    `LocalOutlierFactor(novelty=True)`
 pca                    squared error of PCA's reconstruction, of as many components
@@ -49,13 +50,13 @@ TASKS = (
 CONTAMINATED = 0.1
 
 
-def of_noise(noise, n_components=None):
+def of_noise(noise, n_components=None, **params):
     """The detector with a kind of noise."""
 
     def scores(train, test, seed):
         d = n_components or max(1, min(train.shape[1] // 3, 10))
         vae = VAETransformer(d, likelihood=Gaussian(noise))
-        return VAEOutlierDetector(vae, random_state=seed).fit(train).score_samples(test)
+        return VAEOutlierDetector(vae, random_state=seed, **params).fit(train).score_samples(test)
 
     return scores
 
@@ -90,6 +91,8 @@ DETECTORS = {
     "shared": of_noise("shared"),
     "per feature": of_noise("per_feature"),
     "two": of_noise("shared", 2),
+    "half": of_noise("shared", support_fraction=0.5),
+    "half per feature": of_noise("per_feature", support_fraction=0.5),
     "forest": of_scaled(
         lambda a, b, seed: IsolationForest(random_state=seed).fit(a).score_samples(b)
     ),
@@ -152,20 +155,20 @@ def main():
             "areas under the ROC curve, means over seeds ± standard errors",
         ),
         "",
-        f"{'inliers':17}{'training':14}" + "".join(f"{label:>15}" for label in options.detectors),
+        f"{'inliers':17}{'training':14}" + "".join(f"{label:>17}" for label in options.detectors),
     ]
     for cell in dict.fromkeys(job[:3] for job in jobs):
         of = [r for job, r in zip(jobs, results, strict=True) if job[:3] == cell]
         name, inlier, contaminated = cell
         lines.append(
             f"{name + ' ' + str(inlier):17}{'contaminated' if contaminated else 'clean':14}"
-            + "".join(f"{shown([r[label] for r in of]):>15}" for label in options.detectors)
+            + "".join(f"{shown([r[label] for r in of]):>17}" for label in options.detectors)
         )
     for contaminated in (False, True):
         of = [r for job, r in zip(jobs, results, strict=True) if job[2] == contaminated]
         lines.append(
             f"{'mean':17}{'contaminated' if contaminated else 'clean':14}"
-            + "".join(f"{np.mean([r[k] for r in of]):>15.3f}" for k in options.detectors)
+            + "".join(f"{np.mean([r[k] for r in of]):>17.3f}" for k in options.detectors)
         )
     publish(lines, options.out)
 
