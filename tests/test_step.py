@@ -58,7 +58,7 @@ WEIGHT = torch.tensor([1.0, 0.3, 2.0, 5.0, 0.1, 1.0, 3.0], dtype=torch.float64)
 
 
 def assert_equal_gradients(net, x, eps, y=None, rtol=1e-10):
-    for weight in (None, WEIGHT):
+    for weight in (None, WEIGHT.to(x.dtype)):
         rows = Batch(x, weight=weight)
         assert_equal_gradients_of(net, rows, eps, x if y is None else y, rtol)
 

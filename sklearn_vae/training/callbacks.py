@@ -10,7 +10,7 @@ from torch.utils.data import Dataset
 # Patience that is chosen: ENOUGH_EPOCHS within these steps, FEWEST_EPOCHS, a share of those taken.
 LEAST_STEPS, MOST_STEPS = 40, 75
 FEWEST_EPOCHS, ENOUGH_EPOCHS, SHARE = 5, 15, 0.2
-THOROUGH = 5  # times those steps, where the patience is to be thorough
+THOROUGH = 10  # times those steps, where the patience is to be thorough
 WORTH = 0.01  # what an improvement is then, as a share of all that was gained since the start
 
 
@@ -42,7 +42,7 @@ class Fall:
         self.lowest = min(self.lowest, loss)
 
     def is_new(self, tol: float, worth: float) -> bool:
-        """Whether it has fallen since the mark, by more than `tol` and a share of its whole fall."""
+        """Whether it is below the mark by more than `tol` and a share of its whole fall."""
         if self.lowest >= self.mark - max(tol, worth * (self.first - self.lowest)):
             return False
         self.mark = self.lowest
@@ -87,7 +87,7 @@ class KeepBest(Callback):
         Whether the last improvement was so recent that more epochs promise more.
 
     is_thorough : bool
-        Whether "auto" waits for five times the steps, and every improvement of `tol` counts.
+        Whether "auto" waits for ten times the steps, and every improvement of `tol` counts.
     stopped_ : bool
         Whether this callback ended the training.
     """
