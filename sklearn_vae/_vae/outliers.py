@@ -59,9 +59,9 @@ class VAEOutlierDetector(OutlierMixin, Around):
 
     support_fraction : float or None, default=None
         The share of the training rows that count in full, in (0, 1]; each of the others counts as
-        0.03 of a row. In full count the rows that are likeliest under a linear model of one
-        component. Give 0.5 where a tenth of the rows or more may be outliers. None for all rows,
-        which is better where few are.
+        0.03 of a row. The rows that are likeliest under a linear model of one component count in
+        full. Give 0.5 where a tenth of the rows or more may be outliers. None for all rows, which
+        is better where few are.
 
     random_state : int, RandomState instance or None, default=None
         Seed of the estimator, where it has none of its own.
