@@ -141,7 +141,8 @@ class VAEOutlierDetector(OutlierMixin, Around):
         inside = self._inside(default, seed_from(self.random_state))
         self.support_ = self._likeliest(X, inside)
         weight = np.where(self.support_, 1.0, OUTSIDE)
-        self._fit_inside(inside, X, y, X, sample_weight=weight)
+        how = {} if self.support_.all() else {"sample_weight": weight}
+        self._fit_inside(inside, X, y, X, **how)
         self.offset_ = np.percentile(self.score_samples(X), 100 * self.contamination)
         some = self.estimator_._ready(X)[:: -(-_num_samples(X) // MOST_ROWS)]
         with warnings.catch_warnings():
