@@ -110,3 +110,17 @@ def test_defaults_are_as_good_as_ridge_regressions(share):
         ]
         ratios.append(errors[0] / errors[1])
     assert np.mean(ratios) < 1.02
+
+
+def test_intervals_of_draws_hold_what_they_should():
+    """As many columns as half the rows: a model of greatest likelihood would be too sure."""
+    rng, covered = np.random.RandomState(0), []
+    for seed in range(3):
+        X = rng.standard_normal((60, 5)) @ rng.standard_normal((5, 30))
+        X = X / X.std(axis=0) + 0.5 * rng.standard_normal(X.shape)
+        holes = with_holes(X, 0.2, seed)
+        imputer = VAEImputer(random_state=seed).fit(holes)
+        draws = imputer.estimator_.impute(holes, multiple=50, random_state=seed)
+        low, high = np.quantile(draws, [0.05, 0.95], axis=0, method="weibull")
+        covered.append(((low <= X) & (high >= X))[np.isnan(holes)].mean())
+    assert np.mean(covered) == pytest.approx(0.9, abs=0.05)

@@ -46,8 +46,11 @@ def log_likelihood(x, W, b, psi):
     covariance, out = W @ W.T + np.diag(psi), []
     for row in x:
         o = ~np.isnan(row)
+        if not o.any():
+            out.append(0.0)
+            continue
         density = multivariate_normal(b[o], covariance[np.ix_(o, o)], allow_singular=True)
-        out.append(density.logpdf(row[o]) if o.any() else 0.0)
+        out.append(density.logpdf(row[o]))
     return np.array(out)
 
 
@@ -110,17 +113,62 @@ def test_the_likelihood_never_falls(name):
         before = now
 
 
+def conditional(model, x):
+    """Means and variances of the entries of rows given what was observed, by the dense matrix."""
+    W, b, psi = model[:3]
+    covariance = W @ W.T + np.diag(psi)
+    mean, variance = np.zeros_like(x), np.zeros_like(x)
+    for i, row in enumerate(x):
+        o = ~np.isnan(row)
+        weights = np.linalg.solve(covariance[np.ix_(o, o)], covariance[o])
+        mean[i] = b + (row[o] - b[o]) @ weights
+        variance[i] = np.diag(covariance) - (covariance[o] * weights).sum(axis=0)
+    return mean, variance
+
+
+@pytest.mark.parametrize("name", ["probabilistic_pca", "factor_analysis"])
+def test_with_a_prior_few_rows_do_not_mislead(name):
+    """Errors are smaller than by maximum likelihood, and as large as the model expects."""
+    errors, expected = np.zeros((2, 6)), np.zeros((2, 6))
+    for seed in range(6):
+        rng = np.random.RandomState(seed)
+        x = rng.standard_normal((60, 3)) @ rng.standard_normal((3, 12))
+        x = x / x.std(axis=0) + 0.5 * rng.standard_normal(x.shape)
+        holes = with_holes(x, 0.1, seed)
+        missing = np.isnan(holes)
+        for has_prior in (False, True):
+            model = incomplete_model(name, holes, 11, has_prior=has_prior)
+            mean, variance = conditional(model, holes)
+            errors[int(has_prior), seed] = np.square(mean - x)[missing].mean()
+            expected[int(has_prior), seed] = variance[missing].mean()
+    assert np.median(errors[1] / errors[0]) < 0.95
+    by_likelihood, by_prior = np.median(expected / errors, axis=1)
+    assert by_likelihood < 0.75
+    assert by_prior == pytest.approx(1, abs=0.25)
+
+
+@pytest.mark.parametrize("name", ["probabilistic_pca", "factor_analysis", "known_noise"])
+def test_the_prior_tells_less_the_more_rows_there_are(name):
+    rng = np.random.RandomState(0)
+    x = rng.standard_normal((2000, 2)) @ rng.standard_normal((2, 6))
+    holes, lost = with_holes(x + rng.standard_normal(x.shape)), []
+    for rows in (holes[:40], holes[:300], holes):
+        of_each = [
+            incomplete_model(name, rows, 2, np.ones(6), tol=1e-7, has_prior=has_prior)
+            for has_prior in (False, True)
+        ]
+        likelihood, prior = (log_likelihood(rows, *model[:3]).mean() for model in of_each)
+        assert prior <= likelihood + 1e-6
+        lost.append(likelihood - prior)
+    assert lost[0] > 5 * lost[1] > 25 * lost[2]
+
+
 def test_filling_is_the_conditional_mean():
     x = with_holes(StandardScaler().fit_transform(TABLES["wine"]))
-    fill = Filling.of(Gaussian("per_feature"), x, 3)
-    covariance = fill.loadings @ fill.loadings.T + np.diag(fill.noise_variance)
+    fill, o = Filling.of(Gaussian("per_feature"), x, 3), ~np.isnan(x)
     filled = fill(x)
-    for row, full in zip(x, filled, strict=True):
-        o = ~np.isnan(row)
-        np.testing.assert_array_equal(full[o], row[o])
-        weights = np.linalg.solve(covariance[np.ix_(o, o)], row[o] - fill.mean[o])
-        expected = fill.mean[~o] + covariance[np.ix_(~o, o)] @ weights
-        np.testing.assert_allclose(full[~o], expected, atol=1e-9)
+    np.testing.assert_array_equal(filled[o], x[o])
+    np.testing.assert_allclose(filled[~o], conditional(fill, x)[0][~o], atol=1e-9)
 
 
 @pytest.mark.parametrize(

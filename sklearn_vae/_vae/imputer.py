@@ -9,6 +9,7 @@ from sklearn.utils._param_validation import HasMethods, Interval
 from sklearn.utils.validation import _check_feature_names_in, check_is_fitted, validate_data
 
 from .._base.data import seed_from
+from ..likelihoods import LIKELIHOODS
 from .around import Around
 from .transformers import VAETransformer
 
@@ -20,9 +21,9 @@ class VAEImputer(TransformerMixin, Around):
 
     It takes the place of :class:`~sklearn.impute.IterativeImputer` in a pipeline. A missing value
     is given its conditional mean under the model, or a draw from its conditional distribution.
-    Training starts at the Gaussian distribution of greatest likelihood (by EM), whose conditional
-    means are linear regressions on all observed columns. The networks are kept where they do
-    better than that on rows held out.
+    Training starts at a Gaussian distribution, which EM finds. Its conditional means are linear
+    regressions on all observed columns, with a prior on their coefficients. The networks are kept
+    where they do better than that on rows held out.
 
     Read more in the :ref:`User Guide <user_guide>`.
 
@@ -30,9 +31,9 @@ class VAEImputer(TransformerMixin, Around):
     ----------
     estimator : estimator or None, default=None
         An estimator of this package, which is cloned and fitted. None for a
-        :class:`VAETransformer` that divides each column by its standard deviation and has one
-        component less than there are columns, and at most 30. With so many the Gaussian
-        distribution that training starts at has a covariance of almost full rank.
+        :class:`VAETransformer` that divides each column by its standard deviation, has a noise
+        variance for each column, and one component less than there are columns, at most 30. With
+        so many the Gaussian distribution that training starts at can have any covariance.
 
     n_draws : int, default=64
         Draws of the components over which a conditional mean is taken.
@@ -133,7 +134,8 @@ class VAEImputer(TransformerMixin, Around):
         self._is_empty = np.isnan(X).all(axis=0)
         X_known = X[:, ~self._is_empty]
         n_components = min(max(X_known.shape[1] - 1, 1), MOST_COMPONENTS)
-        default = VAETransformer(n_components, standardize=True)
+        likelihood = LIKELIHOODS["gaussian"]("per_feature")
+        default = VAETransformer(n_components, likelihood=likelihood, standardize=True)
         self._fit_inside(self._inside(default, self._seed), X, y, X_known)
         self.indicator_ = None
         if self.add_indicator:

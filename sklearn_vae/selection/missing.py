@@ -11,6 +11,18 @@ moments S + m m^T of z. psi_j is the mean squared residual. For probabilistic PC
 all observed entries. The observed-data likelihood never falls. Every two steps are extrapolated
 (SQUAREM, Varadhan & Roland 2008), and a third step starts there if the likelihood is higher.
 
+**Prior.** With many components and few rows the model of greatest likelihood follows chance, and
+its noise is too small by the degrees of freedom that the loadings take. So with noise per feature,
+where networks follow, the regressions of the M-step are Bayesian (MacKay 1992). With v_j the
+variance of feature j, its loadings have the prior N(0, v_j / d I), under which d components explain
+as much variance as there is. M_j are the summed moments of (z, 1), b_j has no prior, and gamma_j
+degrees of freedom are used:
+
+    G_j = M_j + d psi_j / v_j I,   w_j = G_j^-1 sum x_j (z, 1),   gamma_j = tr M_j G_j^-1,
+    n_j psi_j <- sum of squared residuals + gamma_j psi_j.
+
+With rows held out, EM ends where their likelihood falls, with a prior or without.
+
 **Filling.** A missing value is filled with its conditional mean w_j^T m + b_j. A complete row's
 posterior mean is linear in x, so that of a filled row is m: an encoder that starts at the linear
 model of complete rows is exact for incomplete ones.
@@ -32,7 +44,7 @@ PATIENCE = 10  # cycles in which their likelihood may fall
 MOST_CYCLES = 500  # of three EM steps
 LEAST_GAIN, EXACT_GAIN = 3e-5, 1e-8  # nats per row and cycle, at which EM ends
 LEAST_NOISE = 1e-6  # of a feature's variance
-PRIOR = 1e-6  # precision of the loadings, for features that hardly any row has
+LEAST_PRIOR = 1e-6  # precision of the loadings over the noise, where there is no other prior
 
 
 def incomplete_model(
@@ -43,8 +55,9 @@ def incomplete_model(
     weight: np.ndarray | None = None,
     x_valid: np.ndarray | None = None,
     tol: float = LEAST_GAIN,
+    has_prior: bool = False,
 ) -> LinearModel:
-    """The maximum-likelihood linear model of rows with missing values.
+    """The linear model of rows with missing values, of maximum likelihood or with a prior.
 
     Parameters
     ----------
@@ -62,6 +75,8 @@ def incomplete_model(
         Rows held out: EM ends when their likelihood keeps falling, and goes back to the best.
     tol : float
         Nats per row, gained by three steps, at which EM ends.
+    has_prior : bool
+        Whether the loadings have the prior above.
 
     Returns
     -------
@@ -73,15 +88,17 @@ def incomplete_model(
     model = _first_guess(x, observed, n_components)
     if name == "known_noise":
         model = model._replace(noise_variance=noise_variance)
-    least = np.maximum(LEAST_NOISE * np.nanvar(x, axis=0), SMALLEST_NOISE)
+    variance = np.nanvar(x, axis=0)
+    prior = n_components / np.maximum(variance, SMALLEST_NOISE) if has_prior else None
+    least = np.maximum(LEAST_NOISE * variance, SMALLEST_NOISE)
     least = least if name != "probabilistic_pca" else np.full_like(least, least.mean())
     x, o, before = np.where(observed, x, 0.0), observed.astype(np.float64), -np.inf
-    best, held_out, misses = model, -np.inf, 0
+    best, held_out, misses, how = model, -np.inf, 0, (name, weight, least, prior)
     for _ in range(MOST_CYCLES):
-        second, _ = _em_step(model, x, o, name, weight, least)
-        third, log_likelihood = _em_step(second, x, o, name, weight, least)
+        second, _ = _em_step(model, x, o, *how)
+        third, log_likelihood = _em_step(second, x, o, *how)
         far = _extrapolated((model, second, third), least)
-        stable, of_far = _em_step(far, x, o, name, weight, least)
+        stable, of_far = _em_step(far, x, o, *how)
         model = stable if of_far > log_likelihood else third
         now = log_likelihood if x_valid is None else mean_log_likelihood(model, x_valid)
         misses = 0 if now > held_out else misses + 1
@@ -158,8 +175,12 @@ def _em_step(
     name: str,
     weight: np.ndarray | None = None,
     least: float | np.ndarray = SMALLEST_NOISE,
+    prior: np.ndarray | None = None,
 ) -> tuple[LinearModel, float]:
-    """The model after a step of EM, and the mean log-likelihood of the rows before it, in nats."""
+    """The model after a step of EM, and the mean log-likelihood of the rows before it, in nats.
+
+    `prior` is d / v_j of each feature.
+    """
     (n, D), d = x.shape, model.loadings.shape[1]
     m, S, precision, away = _posterior(model, x, o)
     log_likelihood = _mean_nats(model, m, precision, away, o, weight)
@@ -169,10 +190,14 @@ def _em_step(
     moments[:, :d, :d] += S
     moments = (o.T @ moments.reshape(n, -1)).reshape(D, d + 1, d + 1)
     products = (x * o).T @ z
-    prior = np.diag([PRIOR] * d + [1e-12])
-    W = np.linalg.solve(moments + prior, products[:, :, None])[:, :, 0]
+    ridge = np.maximum(0 if prior is None else prior * psi, LEAST_PRIOR * np.ones(D))
+    G = moments + ridge[:, None, None] * np.eye(d + 1) * np.append(np.ones(d), 1e-6)
+    W = np.linalg.solve(G, products[:, :, None])[:, :, 0]
     if name != "known_noise":
         rest = np.maximum((x**2 * o).sum(axis=0) - (W * products).sum(axis=1), 0)
+        if prior is not None:
+            rest = rest - ridge * (W[:, :d] ** 2).sum(axis=1)
+            rest = rest + psi * np.trace(np.linalg.solve(G, moments), axis1=1, axis2=2)
         count = np.maximum(o.sum(axis=0), 1)
         shared = name == "probabilistic_pca"
         psi = np.full(D, rest.sum() / count.sum()) if shared else rest / count
@@ -209,6 +234,9 @@ class Filling(NamedTuple):
         name = {"known_noise": "factor_analysis"}.get(name, name)
         if name not in GAUSSIAN:
             return cls(np.zeros((x.shape[1], 0)), likelihood.typical(x), np.ones_like(share), share)
+        if likelihood.linear_model == "factor_analysis":
+            model = incomplete_model(name, x, n_components, weight=weight, has_prior=True)
+            return cls(*model[:3], share)
         held_out = np.arange(len(x)) % 10 == 9
         if held_out.sum() < FEWEST:
             held_out[:] = False

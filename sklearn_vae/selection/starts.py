@@ -137,7 +137,8 @@ def model_of(
     if module.is_linear:
         return incomplete_model(name, rows, d, variance, weight, tol=EXACT_GAIN)
     held_out = None if x_valid is None else _with_nan(x_valid)[0]
-    return incomplete_model(name, rows, d, variance, weight, held_out)
+    has_prior = name == "factor_analysis"
+    return incomplete_model(name, rows, d, variance, weight, held_out, has_prior=has_prior)
 
 
 def _with_nan(rows: Batch) -> tuple[np.ndarray, np.ndarray | None]:
