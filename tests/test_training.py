@@ -23,6 +23,7 @@ from sklearn_vae.batch import Batch
 from sklearn_vae.likelihoods import Gaussian
 from sklearn_vae.objectives import ELBO
 from sklearn_vae.training import (
+    KeepBest,
     Rows,
     SeededInit,
     StopTraining,
@@ -32,7 +33,6 @@ from sklearn_vae.training import (
     graph,
     resolve_device,
 )
-from sklearn_vae.training import KeepBest
 from sklearn_vae.training.averaging import GAMMA, WARM_UP, WeightAverage
 
 X = load_iris().data
@@ -424,9 +424,7 @@ def test_verbose_prints_the_units_of_the_data(Estimator, capsys):
 
 @pytest.mark.parametrize("noise", ["shared", "per_feature"])
 @pytest.mark.parametrize("beta", [1.0, 4.0])
-def test_the_loss_at_its_best_noise_is_the_least_over_factors(
-    Estimator, noise, beta, monkeypatch
-):
+def test_the_loss_at_its_best_noise_is_the_least_over_factors(Estimator, noise, beta, monkeypatch):
     """Of a validation, against the loss at each of many factors; and it is what is watched."""
     watched = []
 

@@ -116,9 +116,7 @@ class WrittenStep:
         self.loss_of, self.update = LOSSES[type(self.module.likelihood)], adamw(net.optimizer_)
         self.generator = net.noise_generator
 
-    def parts(
-        self, rows: Batch, y: Tensor, eps: Tensor
-    ) -> tuple[float, float, Tensor, tuple]:
+    def parts(self, rows: Batch, y: Tensor, eps: Tensor) -> tuple[float, float, Tensor, tuple]:
         """Both parts of the loss, its gradient by what the decoder gives, and what led there."""
         numbers, share = self.encoder(rows.x), share_of(rows)
         q = self.module.posterior(numbers, self.module.n_components)
