@@ -83,7 +83,8 @@ def test_fitted_attributes(Estimator):
         <= 5
     )
     assert estimator.loss_ == estimator.loss_curve_[-1]
-    assert estimator.best_loss_ <= min(estimator.validation_loss_curve_)
+    best = estimator.net_.keep_best_.best_epoch_
+    assert best == 0 or estimator.best_loss_ == estimator.validation_loss_curve_[best - 1]
     assert estimator.noise_variance_.shape == (4,)
     assert estimator.device_ == next(estimator.net_.module_.parameters()).device
     assert quick(Estimator, early_stopping=False).fit(X_IRIS).validation_loss_curve_ is None

@@ -133,7 +133,8 @@ def test_curves_are_those_of_the_training_with_rows_held_out(Estimator):
 def test_a_fit_stays_within_the_epochs_allowed(Estimator, max_iter):
     estimator = Estimator(2, max_iter=max_iter, n_iter_no_change=5, random_state=0).fit(X_DIABETES)
     assert estimator.n_iter_ <= max_iter
-    assert estimator.best_loss_ <= min(estimator.validation_loss_curve_)
+    best = estimator.net_.keep_best_.best_epoch_
+    assert best == 0 or estimator.best_loss_ == estimator.validation_loss_curve_[best - 1]
 
 
 def heavy_tails(n, seed):

@@ -223,7 +223,8 @@ PARAMETERS = """
         objectives they do not add up to the loss.
 
     best_loss_ : float
-        Least validation loss; if no data were held out, that of the rows trained on (up to 10,000).
+        Validation loss of the best weights; if no data were held out, the loss of the rows trained
+        on (up to 10,000).
 
     n_iter_ : int
         Epochs run.

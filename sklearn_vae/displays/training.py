@@ -94,8 +94,9 @@ class LossCurveDisplay:
         watched = model.loss_curve_ if validation is None else validation
         best = None
         if validation is not None and len(watched):
-            is_start = min(watched) > model.best_loss_ + 1e-6 * abs(model.best_loss_)
-            best = 0 if is_start else int(np.argmin(watched)) + 1
+            away = np.abs(np.subtract(watched, model.best_loss_))
+            is_start = away.min() > 1e-6 * abs(model.best_loss_)
+            best = 0 if is_start else int(np.argmin(away)) + 1
         if X is not None:
             terms = model.elbo(before_model(before, X), split=True)
             parts = {"reconstruction": -terms.reconstruction.mean(), "kl": terms.kl.mean()}
