@@ -8,9 +8,9 @@ from skorch.callbacks import Callback
 from torch.utils.data import Dataset
 
 # Patience that is chosen: ENOUGH_EPOCHS within these steps, FEWEST_EPOCHS, a share of those taken.
-LEAST_STEPS, MOST_STEPS = 40, 75
-FEWEST_EPOCHS, ENOUGH_EPOCHS, SHARE = 5, 15, 0.2
-THOROUGH = 10  # times those steps, where the patience is to be thorough
+LEAST_STEPS, MOST_STEPS = 40, 100
+FEWEST_EPOCHS, ENOUGH_EPOCHS, SHARE = 5, 20, 0.2
+THOROUGH = 8  # times those steps, where the patience is to be thorough
 WORTH = 0.01  # what an improvement is then, as a share of all that was gained since the start
 
 
@@ -63,8 +63,8 @@ class KeepBest(Callback):
     Parameters
     ----------
     patience : int, float or "auto"
-        Epochs without an improvement of more than `tol` before training stops. "auto" means 15
-        epochs, but at least 40 steps and at most 75. It also means at least five epochs, and a
+        Epochs without an improvement of more than `tol` before training stops. "auto" means 20
+        epochs, but at least 40 steps and at most 100. It also means at least five epochs, and a
         fifth of those so far. What was gained since the start then has to grow by 1 % to count as
         an improvement.
 
@@ -87,7 +87,7 @@ class KeepBest(Callback):
         Whether the last improvement was so recent that more epochs promise more.
 
     is_thorough : bool
-        Whether "auto" waits for ten times the steps, and every improvement of `tol` counts.
+        Whether "auto" waits for eight times the steps, and every improvement of `tol` counts.
     stopped_ : bool
         Whether this callback ended the training.
     """
