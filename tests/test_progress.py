@@ -125,7 +125,7 @@ def test_a_held_noise_is_shown_on_the_scale_of_the_others(Estimator, capsys):
         def on_train_end(self, net, **kwargs):
             if net.stage_ == "second start":
                 watch, stage = net.keep_best_, net.progress_.number
-                starts.setdefault(stage, watch.first_)
+                starts.setdefault(stage, watch.watched_[1].first)
                 if watch.best_epoch_:
                     best[stage] = len(net.history) - watch.epochs_ + watch.best_epoch_
 
