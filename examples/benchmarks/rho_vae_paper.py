@@ -269,6 +269,7 @@ def settings_of(cell):
             "activation": "tanh",
             "objective": cell.model,
             "early_stopping": False,
+            "n_iter_no_change": cell.epochs,
             "net_params": {"callbacks": [("new_pixels", NewPixels())]},
         },
     }[cell.protocol]
