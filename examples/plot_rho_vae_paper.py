@@ -88,7 +88,7 @@ for ax, (data, title) in zip(axes, DATA.items(), strict=True):
     ax.set_xticks(range(len(compared)), compared)
     ax.set(title=title, xlim=(-0.5, len(compared) - 0.5))
 axes[0].set_ylabel("nats above independent\ncomponents (lower is better)")
-axes[0].legend()
+fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
 plt.show()
 
 # %%
