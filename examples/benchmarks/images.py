@@ -11,7 +11,6 @@ Run as ``python examples/benchmarks/images.py --out examples/benchmarks/images.t
 """
 
 import argparse
-import gzip
 import os
 import time
 import warnings
@@ -22,6 +21,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import numpy as np
 from measures import r2
 from report import heading, publish
+from rho_vae_paper import idx
 from sklearn.decomposition import PCA
 from sklearn.neighbors import KNeighborsClassifier
 from tables import load_tables
@@ -51,13 +51,10 @@ MODELS = {
 
 
 def from_idx(folder):
-    """The first 5,000 images and labels of a folder of IDX files, which are compressed."""
-    parts = []
-    for kind, start in (("images", 16), ("labels", 8)):
-        with gzip.open(next(Path(folder).glob(f"train-{kind}*"))) as file:
-            parts.append(np.frombuffer(file.read(), np.uint8, offset=start))
-    X, y = parts[0].reshape(-1, 784)[:5000], parts[1][:5000]
-    return X.astype(np.float64), y
+    """The first 5,000 images and labels of a folder of IDX files."""
+    kinds = "images", "labels"
+    X, y = (idx(next(Path(folder).glob(f"train-{kind}*")))[:5000] for kind in kinds)
+    return X.reshape(len(X), -1).astype(np.float64), y
 
 
 def resized(X, side):

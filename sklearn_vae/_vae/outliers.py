@@ -140,8 +140,9 @@ class VAEOutlierDetector(OutlierMixin, Around):
         default = VAETransformer(max(1, min(self.n_features_in_ // 3, MOST_COMPONENTS)))
         inside = self._inside(default, seed_from(self.random_state))
         self.support_ = self._likeliest(X, inside)
-        weight = np.where(self.support_, 1.0, OUTSIDE)
-        how = {} if self.support_.all() else {"sample_weight": weight}
+        how = {}
+        if not self.support_.all():
+            how["sample_weight"] = np.where(self.support_, 1.0, OUTSIDE)
         self._fit_inside(inside, X, y, X, **how)
         self.offset_ = np.percentile(self.score_samples(X), 100 * self.contamination)
         some = self.estimator_._ready(X)[:: -(-_num_samples(X) // MOST_ROWS)]

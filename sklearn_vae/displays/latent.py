@@ -290,8 +290,7 @@ class LatentTraversalDisplay:
         images = images_of(upwards, self.image_shape, type(self))
         height, width = images.shape[1:3]
         ax = axes_for(ax, type(self), figsize=(7.5, 1.6 + 6 * n_rows * height / (n * width)))
-        image = mosaic(images, n)
-        image = colours_of(image, upwards.min(), upwards.max()) if image.ndim == 3 else image
+        image = colours_of(mosaic(images, n), upwards.min(), upwards.max())
         shown = ax.imshow(image, cmap="gray_r", interpolation="nearest")
         ticks = [f"{value:.1f}" for value in self.values]
         ax.set_xticks(centres(n, width), ticks)

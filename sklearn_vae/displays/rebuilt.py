@@ -145,9 +145,8 @@ class ReconstructionDisplay:
         both = np.vstack([X, rebuilt]).astype(float)
         images = images_of(both, self.image_shape, type(self))
         height, width = images.shape[1:3]
-        image = mosaic(images, n)
         ax = axes_for(ax, type(self), figsize=(1.2 + 1.0 * n, 0.8 + 2.0 * height / width))
-        image = colours_of(image, low, high) if image.ndim == 3 else image
+        image = colours_of(mosaic(images, n), low, high)
         self.image_ = ax.imshow(image, cmap="gray_r", vmin=low, vmax=high)
         ax.set_yticks(centres(2, height), ["given", "rebuilt"])
         ax.set_xticks(centres(n, width), self._row_names())

@@ -115,8 +115,11 @@ def images_of(rows, image_shape, display, in_colour=True):
 def colours_of(image, low, high):
     """Colours of an image (height, width, 3) for ``Axes.imshow``, NaN in white.
 
-    Values in [0, 1] are colours as they are. Others are stretched from [low, high] to [0, 1].
+    An image (height, width) without colours stays as it is. Values in [0, 1] are colours as they
+    are. Others are stretched from [low, high] to [0, 1].
     """
+    if image.ndim == 2:
+        return image
     low, high = (0.0, 1.0) if low >= 0 and high <= 1 else (low, high)
     colours = np.clip((image - low) / max(high - low, 1e-12), 0, 1)
     return np.nan_to_num(colours, nan=1.0)

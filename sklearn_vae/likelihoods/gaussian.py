@@ -165,8 +165,9 @@ class Gaussian(LocationScale):
         noise, D = self.noise, self.n_features
         if not noise.log_variance.requires_grad or not noise.is_constant:
             return nats
-        share = 2 * (nats - self._constant()) / D
-        return self._constant() + 0.5 * D * (1 + math.log(max(share, SMALLEST_NOISE)))
+        constant = self._constant()
+        share = 2 * (nats - constant) / D
+        return constant + 0.5 * D * (1 + math.log(max(share, SMALLEST_NOISE)))
 
     def _constant(self) -> float:
         """1/2 sum_j log(2 pi sigma_j^2)."""

@@ -116,18 +116,20 @@ class WrittenStep:
         self.loss_of, self.update = LOSSES[type(self.module.likelihood)], adamw(net.optimizer_)
         self.generator = net.noise_generator
 
-    def parts(self, rows: Batch, y: Tensor, eps: Tensor) -> tuple[float, float, Tensor, tuple]:
+    def parts(
+        self, rows: Batch, y: Tensor, eps: Tensor
+    ) -> tuple[float, float, Tensor, Share, tuple]:
         """Both parts of the loss, its gradient by what the decoder gives, and what led there."""
         numbers, share = self.encoder(rows.x), share_of(rows)
         q = self.module.posterior(numbers, self.module.n_components)
         noise = q.color(eps)
         nats, grad = self.loss_of(self.module.likelihood, self.decoder(q.mean + noise), y, share)
-        return nats, (q.kl()[:, None] * share).sum().item(), grad, (q, numbers, eps, noise)
+        return nats, (q.kl()[:, None] * share).sum().item(), grad, share, (q, numbers, eps, noise)
 
     def gradients(self, rows: Batch, y: Tensor, eps: Tensor, kl_weight: float) -> float:
         """Write the gradients of all parameters; return the loss."""
-        nats, kl, grad, kept = self.parts(rows, y, eps)
-        grad = to_numbers(*kept, self.decoder.backward(grad), kl_weight * share_of(rows))
+        nats, kl, grad, share, kept = self.parts(rows, y, eps)
+        grad = to_numbers(*kept, self.decoder.backward(grad), kl_weight * share)
         self.encoder.backward(grad, to_input=False)
         return nats + kl_weight * kl
 

@@ -28,10 +28,12 @@ class Terms:
 
     def __init__(self):
         self.noted: list[tuple] = []
+        self._means: dict[str, float] = {}
 
     def add(self, terms: tuple[float, float] | Tensor, total: float) -> None:
         """Note both of a batch, whose rows count `total` together."""
         self.noted.append((terms, total))
+        self._means = {}
 
     def add_output(self, output: Any, rows: Batch, log_scale: float) -> None:
         """Note what a module gave for a batch, if it is a `VAEOutput`."""
@@ -42,10 +44,11 @@ class Terms:
 
     def means(self) -> dict[str, float]:
         """The means over all batches, fetched from the device once; empty if nothing was noted."""
-        if not self.noted:
-            return {}
+        if self._means or not self.noted:
+            return self._means
         terms, totals = zip(*self.noted, strict=True)
         if isinstance(terms[0], Tensor):
             terms = torch.stack(terms).tolist()
         means = (sum(map(mul, each, totals)) / sum(totals) for each in zip(*terms, strict=True))
-        return dict(zip(TERMS, means, strict=True))
+        self._means = dict(zip(TERMS, means, strict=True))
+        return self._means
