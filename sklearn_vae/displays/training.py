@@ -150,6 +150,8 @@ class LossCurveDisplay:
             label = f"loss of X after the fit: {low:.1f} (reconstruction) + {kl:.1f} (KL)"
             self.parts_ = ax.axhspan(low, low + kl, label=label, **how)
         ax.set(xlabel="Epoch", ylabel="Loss (nats per sample)", title="Loss during training")
-        ax.legend()
+        low, high = ax.get_ylim()
+        ax.set_ylim(low, high + 0.7 * (high - low))  # room for the legend above the curves
+        ax.legend(loc="upper right", fontsize="small")
         self.ax_, self.figure_ = ax, ax.figure
         return self
