@@ -38,6 +38,7 @@ STEPS, MORE_STEPS = 1, 3  # of Newton's method, for every row and for those that
 MORE_DRAWS = 4  # for those, as many times the draws of each proposal
 WIDER = 2.0  # the variances of the wider proposal
 ENOUGH = 0.5  # effective draws, as a share of all
+ROUNDING = 1e4  # times the machine epsilon, of a log-density
 UNTRUSTED = 5.0  # effective draws, below which an estimate says little
 
 
@@ -111,7 +112,7 @@ def log_joint(module: VAE, z: Tensor, rows: Batch) -> Tensor:
 def laplace(module: VAE, rows: Batch, z: Tensor, steps: int) -> Laplace:
     """Newton steps from z (n, d) to the modes of the rows, and the curvature at their end.
 
-    A step that lowers the density is not taken.
+    A step that lowers the density by more than rounding is not taken.
     """
 
     def of_one(z: Tensor, *fields: Tensor | None) -> Tensor:
@@ -134,8 +135,9 @@ def laplace(module: VAE, rows: Batch, z: Tensor, steps: int) -> Laplace:
         precision = values.clamp(min=1)
         along = (vectors.mT @ gradient[..., None])[..., 0] / precision
         moved = z + (vectors @ along[..., None])[..., 0]
-        is_higher = log_joint(module, moved, rows) >= log_joint(module, z, rows)
-        z = torch.where(is_higher[:, None], moved, z)
+        before, after = log_joint(module, z, rows), log_joint(module, moved, rows)
+        rounding = ROUNDING * torch.finfo(z.dtype).eps * before.abs()
+        z = torch.where((after >= before - rounding)[:, None], moved, z)
     return Laplace(z, precision, vectors)
 
 

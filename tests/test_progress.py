@@ -236,6 +236,17 @@ def test_ctrl_c_ends_a_fit_as_a_callback_does_where_one_asks_for_it(Estimator, e
     np.testing.assert_allclose(model.transform(sphere()), expected.transform(sphere()), rtol=1e-4)
 
 
+def test_ctrl_c_that_is_ignored_stays_ignored(Estimator):
+    """As in a background job."""
+    before, diary = signal.signal(signal.SIGINT, signal.SIG_IGN), Diary()
+    try:
+        model = quick(Estimator, At(2, press_ctrl_c), diary, net_params=KEEP).fit(sphere())
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert model.net_.ended_by_ is None
+    assert len(diary.stages) > 2
+
+
 def test_other_steps_of_a_pipeline_go_on(Estimator):
     vae = quick(Estimator, At(2, press_ctrl_c), net_params=KEEP)
     pipeline = make_pipeline(vae, LogisticRegression(max_iter=1000))

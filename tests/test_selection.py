@@ -23,7 +23,7 @@ from sklearn_vae.batch import Batch
 from sklearn_vae.datasets import make_sine_sum
 from sklearn_vae.likelihoods import Gaussian, Noise
 from sklearn_vae.objectives import fixed_deviates
-from sklearn_vae.selection import Evidence, Trainer
+from sklearn_vae.selection import Evidence, Trainer, multistart
 from sklearn_vae.selection.multistart import _takes_over
 
 X_DIABETES = load_diabetes().data
@@ -105,6 +105,22 @@ def test_where_no_epoch_helps_the_result_is_the_linear_model_of_all_rows(Estimat
     raised = estimator.noise_variance_ / pca.noise_variance_
     np.testing.assert_allclose(raised, raised[0])
     assert 1 < raised[0] < 1.2
+
+
+def test_what_may_be_chance_gives_way_to_the_linear_model_of_all_rows(Estimator, monkeypatch):
+    X = StandardScaler().fit_transform(X_DIABETES)
+
+    def rebuilt(learning_rate):
+        """By a net that is all but the linear model of the rows that its start is found by."""
+        params = {"likelihood": Gaussian(0.5, noise_growth=0.0), "max_iter": 1, "random_state": 0}
+        model = Estimator(2, learning_rate_init=learning_rate, **params).fit(X)
+        return model.inverse_transform(model.transform(X))
+
+    of_all = rebuilt(1e-12)
+    monkeypatch.setattr(multistart, "verdict", lambda gain: 1)
+    assert np.abs(rebuilt(1e-5) - of_all).max() > 0.01
+    monkeypatch.setattr(multistart, "verdict", lambda gain: 0)
+    np.testing.assert_allclose(rebuilt(1e-5), of_all, atol=1e-5)
 
 
 def test_a_second_training_that_went_wrong_is_not_kept(Estimator, monkeypatch):

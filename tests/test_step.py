@@ -17,7 +17,8 @@ from sklearn_vae.networks import ACTIVATIONS
 from sklearn_vae.objectives import ELBO
 from sklearn_vae.posteriors import NARROWEST, POSTERIORS
 from sklearn_vae.training import Seeds, VAENet, perceptron, step
-from sklearn_vae.training.step import WrittenStep, adamw, step_for
+from sklearn_vae.training.adamw import adamw
+from sklearn_vae.training.step import WrittenStep, step_for
 from sklearn_vae.training.streams import Streams
 
 N, D = 7, 5

@@ -82,11 +82,15 @@ class Experiments:
             yield [f"``{name}``"], small + whole
 
     def differences(self):
-        yield ["posterior"], [f"{data}, {kind}" for kind in ("grey", "binary") for data in SHORT]
+        kinds = "grey", "10,000 binary", "60,000 binary"
+        yield ["posterior"], [f"{data}, {kind}" for kind in kinds for data in SHORT]
+        columns = {"paper": "bound", "small": "nll", "corrected": "nll"}
         for name in POSTERIORS[1:]:
-            grey = self.differences_on_both(name, "bound", protocol="paper", model="mlp")
-            binary = self.differences_on_both(name, "nll", protocol="small", model="mlp")
-            yield [f"``{name}``"], grey + binary
+            parts = (
+                self.differences_on_both(name, column, protocol=protocol, model="mlp")
+                for protocol, column in columns.items()
+            )
+            yield [f"``{name}``"], [number for part in parts for number in part]
 
     def ablation(self):
         yield ["", "epochs"], [*DATA.values()]

@@ -175,17 +175,19 @@ def imputation():
 
 def sampled_rows():
     """Whether a classifier tells sampled rows from real ones."""
-    lines = (TABLES / "mixed.txt").read_text().splitlines()[4:]
-    # A name may hold one space, and so may the gap between two wide numbers.
-    parts = [re.split(r"  +", line.strip(), maxsplit=1) for line in lines if line.strip()]
-    rows = [[name, *numbers.split()] for name, numbers in parts]
-    labels = {"VAE": 5, "TVAE": 8, "Gaussian copula": 11}
+    rows = {}
+    for line in (TABLES / "mixed.txt").read_text().splitlines():
+        numbers = re.findall(r"(\S+) ± (\S+)", line)
+        if numbers:  # utility and detection of each in turn, with standard errors
+            rows[re.split(r"  +", line)[0]] = np.array(numbers, dtype=float)[1::2]
+    labels = "VAE", "TVAE", "Gaussian copula"
     _, ax = plt.subplots(figsize=(6.5, 2.9))
-    for label, column in labels.items():
-        accuracy = [float(row[column]) for row in rows]
-        ax.plot(accuracy, range(len(rows)), "o", ms=5, alpha=0.8, label=label)
+    for i, label in enumerate(labels):
+        accuracy, error = np.transpose([numbers[i] for numbers in rows.values()])
+        y = np.arange(len(rows)) + 0.15 * (i - 1)
+        ax.errorbar(accuracy, y, xerr=error, fmt="o", ms=4, lw=0.8, label=label)
     ax.axvline(0.5, color="grey", lw=0.8)
-    ax.set_yticks(range(len(rows)), [row[0] for row in rows], fontsize=8)
+    ax.set_yticks(range(len(rows)), rows, fontsize=8)
     ax.set(xlabel="accuracy of telling samples from real rows (0.5 is best)", xlim=(0.48, 1.02))
     ax.legend(fontsize=8)
 

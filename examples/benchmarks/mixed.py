@@ -24,6 +24,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 import pandas as pd
+from measures import standard_error
 from report import heading, publish
 from scipy.stats import norm
 from sklearn.compose import make_column_selector, make_column_transformer
@@ -140,6 +141,7 @@ def main():
         f"{'table':14}{'rows':>6}{'nats/row':>10}{'indep.':>8}"
         + "".join(f"{f'utility {k}':>16}{f'detect. {k}':>16}{'s':>6}" for k in makers),
     ]
+    means = []
     for name in TABLES:
         frame, target = load(name, options.max_rows)
         found = []
@@ -160,14 +162,24 @@ def main():
                 seconds = time.process_time() - begun
                 row += [utility(samples, test, target) / real, detection(samples, test), seconds]
             found.append(row)
-        row = np.mean(found, axis=0)
+        row, doubt = np.mean(found, axis=0), [*map(standard_error, np.transpose(found))]
+        numbers = [f"{value:.2f} ± {se:.2f}" for value, se in zip(row, doubt, strict=True)]
         lines.append(
             f"{name:14}{len(frame):6}{row[0]:10.2f}{row[1]:8.2f}"
             + "".join(
-                f"{row[i]:16.2f}{row[i + 1]:16.2f}{row[i + 2]:6.1f}" for i in range(2, len(row), 3)
+                f"{numbers[i]:>16}{numbers[i + 1]:>16}{row[i + 2]:6.1f}"
+                for i in range(2, len(row), 3)
             )
         )
         print(lines[-1], flush=True)
+        means.append(row)
+    lines.append("")
+    utilities, detections = np.transpose(means)[2::3], np.transpose(means)[3::3]
+    for label, other, told in zip([*makers][1:], utilities[1:], detections[1:], strict=True):
+        lines.append(
+            f"vae ahead of {label}: utility on {(utilities[0] > other).sum()}, "
+            f"detection on {(detections[0] < told).sum()} of {len(means)} tables"
+        )
     publish(lines, options.out)
 
 

@@ -89,13 +89,14 @@ def cells():
         for posterior in POSTERIORS:
             yield from (Cell("small", data, "mlp", posterior, seed, 30) for data in both)
     for seed in range(3):
-        for posterior in POSTERIORS[:4]:
+        for posterior in POSTERIORS:
             yield from (Cell("corrected", data, "mlp", posterior, seed, EPOCHS) for data in both)
     for objective, epochs in {"elbo": 60, "iwae": 40}.items():
         yield Cell("burda", "mnist", objective, "diag", 0, epochs)
-    for model in ("beta", "info", "cnn"):
-        for posterior in POSTERIORS:
-            yield from (Cell("paper", data, model, posterior, 0, EPOCHS) for data in both)
+    for seed in range(3):
+        for model in ("beta", "info", "cnn"):
+            for posterior in POSTERIORS:
+                yield from (Cell("paper", data, model, posterior, seed, EPOCHS) for data in both)
     for seed in (1, 2):
         for posterior in POSTERIORS[3:]:
             yield from (Cell("paper", data, "mlp", posterior, seed, EPOCHS) for data in both)

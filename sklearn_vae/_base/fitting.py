@@ -9,6 +9,7 @@ before. A fit that fails or is interrupted leaves the estimator as it was.
 import time
 import warnings
 from contextlib import contextmanager
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -125,7 +126,7 @@ class Fitting(CallbackSupportMixin):
             else:
                 rest = y, groups, X_val, seeds[0]
                 train, valid, max_iter = self._held_out(X, how, *rest)
-            self._moments = None
+            self._moments, spec = None, replace(spec, n_rows=len(X))
             still_improving = self._train(
                 spec, train, valid, max_iter, resume, seed, seeds, settle=X_val is None, tasks=tasks
             )

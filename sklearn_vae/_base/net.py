@@ -17,17 +17,21 @@ from ..networks import MLP, ConvDecoder, ConvEncoder, ImageShape, LinearPath
 from ..objectives import OBJECTIVES, Objective
 from ..parts import Part
 from ..posteriors import POSTERIORS, Posterior
-from ..selection import GAUSSIAN
-from ..training import VALID_BATCH, SeededInit, TensorBatches, VAENet
+from ..selection import FEW_ROWS, GAUSSIAN
+from ..training import SOAP, VALID_BATCH, WIDEST, SeededInit, TensorBatches, VAENet
 from .table import likelihood_of
 
 BATCH_SIZE = 128
+LARGE_BATCH, PATIENT = 1024, 400  # with many rows, and the steps without improvement at most
 VALID_NUMBERS = 2**22  # at once in validation
 
 
 @dataclass(frozen=True)
 class Spec:
-    """What a net is built from: those of an estimator's parameters, of the same names."""
+    """What a net is built from: those of an estimator's parameters, of the same names.
+
+    And `n_rows`, how many there are to train on and to hold out; 0 for a stream.
+    """
 
     n_components: int
     hidden_layer_sizes: tuple
@@ -50,6 +54,7 @@ class Spec:
     net_class: type[VAENet] | None
     net_params: dict | None
     verbose: int
+    n_rows: int = 0
 
     @classmethod
     def of(cls, params, schema=None):
@@ -57,7 +62,7 @@ class Spec:
 
         With the schema of a table whose columns are of several kinds, if it is one.
         """
-        own = {field.name: params[field.name] for field in fields(cls)}
+        own = {field.name: params[field.name] for field in fields(cls) if field.name in params}
         posterior, likelihood = own["covariance_type"], own["likelihood"]
         if schema is not None and own["image_shape"] is not None:
             raise ValueError(
@@ -92,6 +97,17 @@ class Spec:
         own = self.encoder, self.decoder, self.image_shape
         is_linear = (*own, self.hidden_layer_sizes, self.init) == (None, None, None, (), "auto")
         return is_linear and self.likelihood.linear_model in GAUSSIAN
+
+    @property
+    def takes_large_batches(self):
+        """Whether there are many rows, and `SOAP` makes up for the smaller number of steps.
+
+        It does so in layers that are not too wide. Nobody may have asked for anything else.
+        """
+        is_given = self.batch_size != "auto" or "optimizer" in (self.net_params or {})
+        own = self.encoder, self.decoder, self.image_shape
+        is_narrow = own == (None, None, None) and max(self.hidden_layer_sizes, default=1) <= WIDEST
+        return self.n_rows > FEW_ROWS and is_narrow and not is_given
 
     def networks(self, kept):
         """Factories of the encoder and the decoder, with a linear path beside each.
@@ -151,6 +167,9 @@ def build_net(spec, scale, device, seed, filling=None):
     likelihood, (encoder, decoder) = spec.likelihood.restricted(scale > 0), spec.networks(scale > 0)
     scale, given = scale[scale > 0], spec.net_params or {}
     log_scale = np.log(scale) * (1 if filling is None else filling.share)
+    is_large = device.type == "cpu" and spec.takes_large_batches
+    batch_size, lr = LARGE_BATCH if is_large else BATCH_SIZE, spec.learning_rate_init
+    lr *= (batch_size / BATCH_SIZE) ** 0.5
     defaults = {
         "module": VAE,
         "module__n_features": len(scale),
@@ -161,8 +180,8 @@ def build_net(spec, scale, device, seed, filling=None):
         "module__decoder": decoder,
         "module__sees_missing": filling is not None,
         "log_scale": float(log_scale.sum()),
-        "lr": spec.learning_rate_init,
-        "batch_size": BATCH_SIZE if spec.batch_size == "auto" else int(spec.batch_size),
+        "lr": lr,
+        "batch_size": batch_size if spec.batch_size == "auto" else int(spec.batch_size),
         "iterator_train": TensorBatches,
         "iterator_train__shuffle": True,
         "iterator_valid": TensorBatches,
@@ -177,7 +196,10 @@ def build_net(spec, scale, device, seed, filling=None):
         parameters = spec.objective.get_params().items()
         defaults |= {"criterion": type(spec.objective)}
         defaults |= {f"criterion__{name}": value for name, value in parameters}
-    if "optimizer" not in given:
+    if is_large:
+        defaults |= {"optimizer": SOAP, "optimizer__weight_decay": spec.alpha}
+        defaults |= {"callbacks__keep_best__most_steps": PATIENT}
+    elif "optimizer" not in given:
         defaults |= {
             "optimizer": torch.optim.AdamW,
             "optimizer__fused": device.type in ("cpu", "cuda"),

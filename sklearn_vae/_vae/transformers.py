@@ -80,16 +80,19 @@ PARAMETERS = """
         out stays in X's units.
 
     learning_rate_init : float, default=6e-3
-        Learning rate of AdamW, which the first 30 steps work up to. It stays what it is: the
-        weights that are kept are averages over the last steps, and need no decay. There are two
-        exceptions. With more than 200 features it is divided by their number over 200. With more
-        than 10,000 rows it is smaller where the noise is small, and a fifth of it at the end.
+        Learning rate, which the first 30 steps work up to. It stays what it is: the weights that
+        are kept are averages over the last steps, and need no decay. There are three exceptions.
+        With more than 200 features it is divided by their number over 200. With more than 10,000
+        rows it is smaller where the noise is small, and a fifth of it at the end. In large batches
+        (`batch_size`) it is multiplied by the square root of 8.
 
     batch_size : int or "auto", default="auto"
-        Samples per training step; "auto" is 128.
+        Samples per training step; "auto" is 128. With more than 10,000 rows it is 1,024, on a CPU
+        and for hidden layers of 256 units or fewer. The optimizer is then SOAP (Vyas et al. 2024,
+        arXiv:2409.11321) and otherwise AdamW, unless `net_params` has one.
 
     alpha : float, default=0.0
-        Weight decay of AdamW.
+        Weight decay of the optimizer.
 
     max_iter : int, default=500
         Epochs at most.
@@ -103,9 +106,10 @@ PARAMETERS = """
 
     n_iter_no_change : int or "auto", default="auto"
         Epochs without improvement after which training stops. "auto" is 20, but at least 40 steps
-        and at most 100; at least five epochs, and a fifth of those so far. What was gained since
-        the start then has to grow by 1 % to count as an improvement. The held-out loss is watched
-        as it is, and as it would be at the noise that suits the held-out rows best.
+        and at most 100 (400 in large batches); at least five epochs, and a fifth of those so far.
+        What was gained since the start then has to grow by 1 % to count as an improvement. The
+        held-out loss is watched as it is, and as it would be at the noise that suits the held-out
+        rows best.
 
     early_stopping : bool, "auto" or splitter, default="auto"
         Whether a part of the data is held out, whose loss then decides when to stop and which

@@ -13,11 +13,12 @@ from .evidence import Evidence
 from .linear import LINEAR_MODELS, plainly_fitted, raise_noise_to
 from .missing import GAUSSIAN, Filling
 from .moments import MOST_FEATURES, Moments
-from .multistart import Trainer, best_net
+from .multistart import FEW_ROWS, Trainer, best_net
 from .order import put_in_order
 from .starts import SAMPLED_INCOMPLETE, starting_points
 
 __all__ = [
+    "FEW_ROWS",
     "GAUSSIAN",
     "LINEAR_MODELS",
     "MOST_FEATURES",

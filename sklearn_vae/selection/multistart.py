@@ -24,9 +24,11 @@ With rows held out, in order:
 4. **Calibration.** The likelihood settles last what held-out rows tell better than training, such
    as its noise (`Likelihood.calibrate`).
 5. **Check.** The result may be worse than the first start on all rows, trained on and held out,
-   since a few held-out rows may say nothing of some that were trained on. Then the first start goes
-   through steps 3 and 4 without a step of training, and the better of the two is kept. Where the
-   loss cannot tell, a collapsed one is dropped by the rule above.
+   since a few held-out rows may say nothing of some that were trained on. Or training may have
+   gained less on the held-out rows than two standard errors, which the linear model of all rows may
+   gain as well. In both cases the first start goes through steps 3 and 4 without a step of
+   training, and the better of the two is kept. Where the loss cannot tell, a collapsed one is
+   dropped by the rule above.
 
 With no rows held out the first start is trained, and that is all. The rows trained on then decide
 which weights are kept. The weights at the start compete in every training.
@@ -93,6 +95,9 @@ class Run(NamedTuple):
     before : float
         Mean loss of all rows where it started.
 
+    is_clear : bool
+        Whether training lowered `losses` by more than two standard errors.
+
     explained : float
         Share of their variance that the posterior mean explains.
 
@@ -108,6 +113,7 @@ class Run(NamedTuple):
     watch: KeepBest
     losses: Tensor
     before: float
+    is_clear: bool
     explained: float
     still_improving: bool
 
@@ -177,6 +183,7 @@ class Trainer:
         if first is not None:
             self._enter(3, "second start, noise learned", self.max_iter)
         origin, before, n_before = copy.deepcopy(net.module_), self.loss(), len(net.history)
+        at_start = net.sample_losses(self.compared)
         self._train(self.max_iter)
         watch = copy.copy(net.keep_best_)
         losses, explained = self._on_compared()
@@ -189,6 +196,7 @@ class Trainer:
             watch,
             losses,
             before,
+            verdict(at_start - losses) > 0,
             explained,
             watch.still_improving_ and not net.ended_,
         )
@@ -340,8 +348,9 @@ def best_net(trainer: Trainer, starts: list, settle: bool = True) -> Run:
     if trainer.has_many_rows:
         best = trainer.decay(best)
     _finish(trainer, best, first.origin, settle)
+    is_doubtful = best.is_trained and not best.is_clear and trainer.refits(settle)
     losses = trainer.losses()
-    if losses.mean() > first.before:
+    if is_doubtful or losses.mean() > first.before:
         trained, explained = net.weights(), _explained(net.module_, trainer.compared)
         net.load_weights(first.origin.state_dict())
         _finish(trainer, trainer.untrained(first), first.origin, settle)

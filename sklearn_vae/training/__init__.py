@@ -19,6 +19,7 @@ caller and gone after training; the process's own streams are neither read nor m
 * `graph.py`: a step recorded as a CUDA graph, where nothing forbids it.
 * `step.py`: a step with its gradients written out, for the common networks on a CPU.
 * `perceptron.py`, `convolutional.py`: the networks of such a step.
+* `soap.py`: the optimizer for tables of many rows; `adamw.py`: a cheaper step of the usual one.
 * `watchers.py`: who takes part in an epoch, and so what has to be done in each.
 * `streams.py`: the random streams of a training.
 * `devices.py`: devices by name, `SeededInit`, and what to do after a fork.
@@ -31,13 +32,16 @@ from .callbacks import KeepBest, KLWarmUp, StopTraining
 from .devices import SeededInit, available_devices, one_thread_after_fork, resolve_device
 from .net import VALID_BATCH, VAENet
 from .progress import Teller
+from .soap import SOAP, WIDEST
 from .stages import Stage
 from .state import carries_functions, check_picklable, load_history, load_net_state, net_state
 from .streams import Seeds
 from .watchers import is_alone
 
 __all__ = [
+    "SOAP",
     "VALID_BATCH",
+    "WIDEST",
     "KLWarmUp",
     "KeepBest",
     "Rows",

@@ -18,11 +18,8 @@ def adamw(optimizer: torch.optim.Optimizer) -> Callable:
 
     Where anything is out of the ordinary it is ``optimizer.step`` itself.
     """
-    group, *others = optimizer.param_groups
-    hooked = any(getattr(optimizer, name) for name in HOOKS)
-    hooked = hooked or "step" in vars(optimizer)  # as where a schedule counts its calls
-    other = group["amsgrad"] or group["capturable"] or not group["fused"]
-    if others or hooked or other:
+    group = optimizer.param_groups[0]
+    if not is_plain(optimizer) or group["amsgrad"] or group["capturable"] or not group["fused"]:
         return optimizer.step
     params = [p for p in group["params"] if p.grad is not None]
     states = [_state(optimizer, p) for p in params]
@@ -40,6 +37,13 @@ def adamw(optimizer: torch.optim.Optimizer) -> Callable:
         torch._fused_adamw_(*tensors, beta1=beta1, beta2=beta2, amsgrad=False, **options)
 
     return step
+
+
+def is_plain(optimizer: torch.optim.Optimizer) -> bool:
+    """Whether an optimizer has one group of parameters, and nobody watches its steps."""
+    hooked = any(getattr(optimizer, name) for name in HOOKS)
+    hooked = hooked or "step" in vars(optimizer)  # as where a schedule counts its calls
+    return len(optimizer.param_groups) == 1 and not hooked
 
 
 def _state(optimizer: torch.optim.Optimizer, p: Tensor) -> dict[str, Tensor]:

@@ -64,12 +64,14 @@ class KeepBest(Callback):
     ----------
     patience : int, float or "auto"
         Epochs without an improvement of more than `tol` before training stops. "auto" means 20
-        epochs, but at least 40 steps and at most 100. It also means at least five epochs, and a
-        fifth of those so far. What was gained since the start then has to grow by 1 % to count as
-        an improvement.
+        epochs, but at least 40 steps and at most `most_steps`. It also means at least five epochs,
+        and a fifth of those so far. What was gained since the start then has to grow by 1 % to
+        count as an improvement.
 
     tol : float
         Nats per sample.
+    most_steps : int
+        Those at most.
 
     Attributes
     ----------
@@ -95,9 +97,12 @@ class KeepBest(Callback):
     best_, misses_, epochs_, best_epoch_, weights_ = math.inf, 0, 0, 0, None
     still_improving_, stopped_, is_thorough = False, False, False
 
-    def __init__(self, patience: float | str = math.inf, tol: float = 0.0):
+    def __init__(
+        self, patience: float | str = math.inf, tol: float = 0.0, most_steps: int = MOST_STEPS
+    ):
         self.patience = patience
         self.tol = tol
+        self.most_steps = most_steps
 
     def on_train_begin(self, net: NeuralNet, **kwargs: Any) -> None:
         self.watched_, self.best_ = (Fall(), Fall()), math.inf
@@ -130,7 +135,7 @@ class KeepBest(Callback):
         if self.patience != "auto":
             return self.patience
         per_epoch = max(net.average_.steps, 1) / max(self.epochs_, 1)
-        enough = min(max(ENOUGH_EPOCHS, LEAST_STEPS / per_epoch), MOST_STEPS / per_epoch)
+        enough = min(max(ENOUGH_EPOCHS, LEAST_STEPS / per_epoch), self.most_steps / per_epoch)
         enough *= THOROUGH if self.is_thorough else 1
         return max(enough, FEWEST_EPOCHS, SHARE * self.epochs_)
 

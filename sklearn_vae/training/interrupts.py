@@ -11,13 +11,13 @@ from types import FrameType
 def at_ctrl_c(end: Callable[[], None] | None) -> Iterator[None]:
     """Within this context the first Ctrl-C calls a function; the next does what it did before.
 
-    With None it does what it did before from the start. So it does in threads other than the main
-    one, since Python sends Ctrl-C to no other.
+    With None it does what it did before from the start. So it does where Ctrl-C is ignored, as in a
+    background job, and in threads other than the main one, since Python sends Ctrl-C to no other.
     """
-    if end is None or current_thread() is not main_thread():
+    before = signal.getsignal(signal.SIGINT) or signal.default_int_handler
+    if end is None or before is signal.SIG_IGN or current_thread() is not main_thread():
         yield
         return
-    before = signal.getsignal(signal.SIGINT) or signal.default_int_handler
 
     def call(number: int, frame: FrameType | None) -> None:
         signal.signal(signal.SIGINT, before)

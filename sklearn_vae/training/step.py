@@ -41,10 +41,10 @@ from ..module import VAE
 from ..objectives import ELBO
 from ..posteriors import NARROWEST, POSTERIORS, WIDEST, Full, Posterior, ScaledAR1
 from ..priors import StandardNormal
-from .adamw import adamw
 from .convolutional import ImageNetwork, is_convolutional
 from .graph import is_known
 from .perceptron import Network, is_perceptron
+from .soap import SOAP, update_of
 
 aten = torch.ops.aten
 Share = float | Tensor  # p, of shape (n, 1) where rows differ in it
@@ -113,7 +113,7 @@ class WrittenStep:
             p.grad = torch.empty_like(p) if p.requires_grad else None
         networks = self.module.encoder, self.module.decoder
         self.encoder, self.decoder = (kind_of(network)(network) for network in networks)
-        self.loss_of, self.update = LOSSES[type(self.module.likelihood)], adamw(net.optimizer_)
+        self.loss_of, self.update = LOSSES[type(self.module.likelihood)], update_of(net.optimizer_)
         self.generator = net.noise_generator
 
     def parts(
@@ -187,7 +187,8 @@ def step_for(net: NeuralNet, step_fn: Callable | None) -> Callable | None:
         is_known(net)
         and (str(net.device), net.autocast, objective.n_draws) == ("cpu", None, 1)
         and (type(module), type(module.prior)) == (VAE, StandardNormal)
-        and (type(objective), type(optimizer)) == (ELBO, torch.optim.AdamW)
+        and type(objective) is ELBO
+        and type(optimizer) in (torch.optim.AdamW, SOAP)
         and module.posterior in POSTERIORS.values()
         and type(module.likelihood) in LOSSES
         and not objective.free_bits
