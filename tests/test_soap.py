@@ -116,6 +116,13 @@ def test_a_step_that_looks_once_is_the_same():
         np.testing.assert_allclose(x, y, rtol=1e-12)
 
 
+def test_without_gradients_nothing_moves():
+    params = layers((4, 6))
+    before = params[0].detach().clone()
+    SOAP(params, **HOW).step()
+    torch.testing.assert_close(params[0].detach(), before, rtol=0, atol=0)
+
+
 def test_a_schedule_counts_its_steps():
     params = layers((4, 6))
     optimizer = SOAP(params, **HOW)
@@ -181,8 +188,9 @@ def test_many_rows_are_taken_in_large_batches():
         {"batch_size": 128},
         {"hidden_layer_sizes": (8, 257)},
         {"net_params": {"optimizer": torch.optim.SGD}},
+        {"net_params": {"optimizer__eps": 1e-6}},
     ],
-    ids=["few rows", "batch_size", "wide layers", "optimizer"],
+    ids=["few rows", "batch_size", "wide layers", "optimizer", "its setting"],
 )
 def test_nobody_else_is_given_it(params):
     net = fitted(**params).net_

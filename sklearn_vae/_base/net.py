@@ -104,7 +104,8 @@ class Spec:
 
         It does so in layers that are not too wide. Nobody may have asked for anything else.
         """
-        is_given = self.batch_size != "auto" or "optimizer" in (self.net_params or {})
+        given = {name.partition("__")[0] for name in self.net_params or {}}
+        is_given = self.batch_size != "auto" or given & {"optimizer", "batch_size", "lr"}
         own = self.encoder, self.decoder, self.image_shape
         is_narrow = own == (None, None, None) and max(self.hidden_layer_sizes, default=1) <= WIDEST
         return self.n_rows > FEW_ROWS and is_narrow and not is_given

@@ -151,6 +151,8 @@ class Update:
 
     @torch.no_grad()
     def __call__(self) -> None:
+        if not self.params:
+            return
         if self.moved is None:
             self._begin()
         self.counts.add_(1)
