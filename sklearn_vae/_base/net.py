@@ -88,14 +88,18 @@ class Spec:
         )
 
     @property
+    def are_perceptrons(self):
+        """Whether both networks are those of the package for rows that are no images."""
+        return (self.encoder, self.decoder, self.image_shape) == (None, None, None)
+
+    @property
     def is_solved(self):
         """Whether training starts at the maximum-likelihood model.
 
         So it is where both networks are linear. With missing values the bound would lead away from
         it: the covariance of z is then not one that a linear encoder can tell.
         """
-        own = self.encoder, self.decoder, self.image_shape
-        is_linear = (*own, self.hidden_layer_sizes, self.init) == (None, None, None, (), "auto")
+        is_linear = self.are_perceptrons and (self.hidden_layer_sizes, self.init) == ((), "auto")
         return is_linear and self.likelihood.linear_model in GAUSSIAN
 
     @property
@@ -106,8 +110,7 @@ class Spec:
         """
         given = {name.partition("__")[0] for name in self.net_params or {}}
         is_given = self.batch_size != "auto" or given & {"optimizer", "batch_size", "lr"}
-        own = self.encoder, self.decoder, self.image_shape
-        is_narrow = own == (None, None, None) and max(self.hidden_layer_sizes, default=1) <= WIDEST
+        is_narrow = self.are_perceptrons and max(self.hidden_layer_sizes, default=1) <= WIDEST
         return self.n_rows > FEW_ROWS and is_narrow and not is_given
 
     def networks(self, kept):

@@ -95,9 +95,6 @@ class Run(NamedTuple):
     before : float
         Mean loss of all rows where it started.
 
-    is_clear : bool
-        Whether training lowered `losses` by more than two standard errors.
-
     explained : float
         Share of their variance that the posterior mean explains.
 
@@ -113,7 +110,6 @@ class Run(NamedTuple):
     watch: KeepBest
     losses: Tensor
     before: float
-    is_clear: bool
     explained: float
     still_improving: bool
 
@@ -183,7 +179,6 @@ class Trainer:
         if first is not None:
             self._enter(3, "second start, noise learned", self.max_iter)
         origin, before, n_before = copy.deepcopy(net.module_), self.loss(), len(net.history)
-        at_start = net.sample_losses(self.compared)
         self._train(self.max_iter)
         watch = copy.copy(net.keep_best_)
         losses, explained = self._on_compared()
@@ -196,7 +191,6 @@ class Trainer:
             watch,
             losses,
             before,
-            verdict(at_start - losses) > 0,
             explained,
             watch.still_improving_ and not net.ended_,
         )
@@ -287,6 +281,11 @@ class Trainer:
         share = sum(len(rows) for _, rows in parts) / self.n
         return torch.cat([share * n / len(x) * self.net.sample_losses(x) for n, x in parts])
 
+    def is_clear(self, run: Run) -> bool:
+        """Whether training lowered the loss of the compared rows by over two standard errors."""
+        with self.net.holding(run.origin.state_dict()):
+            return verdict(self.net.sample_losses(self.compared) - run.losses) > 0
+
     def untrained(self, run: Run) -> Run:
         """A run that ended where it started, which is where the net must be."""
         return run._replace(
@@ -348,7 +347,7 @@ def best_net(trainer: Trainer, starts: list, settle: bool = True) -> Run:
     if trainer.has_many_rows:
         best = trainer.decay(best)
     _finish(trainer, best, first.origin, settle)
-    is_doubtful = best.is_trained and not best.is_clear and trainer.refits(settle)
+    is_doubtful = best.is_trained and trainer.refits(settle) and not trainer.is_clear(best)
     losses = trainer.losses()
     if is_doubtful or losses.mean() > first.before:
         trained, explained = net.weights(), _explained(net.module_, trainer.compared)

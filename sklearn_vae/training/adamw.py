@@ -10,6 +10,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+MOMENTS = "exp_avg", "exp_avg_sq", "step"
 HOOKS = "_optimizer_step_pre_hooks", "_optimizer_step_post_hooks"
 
 
@@ -22,12 +23,8 @@ def adamw(optimizer: torch.optim.Optimizer) -> Callable:
     if not is_plain(optimizer) or group["amsgrad"] or group["capturable"] or not group["fused"]:
         return optimizer.step
     params = [p for p in group["params"] if p.grad is not None]
-    states = [_state(optimizer, p) for p in params]
-    counts = torch.stack([state["step"] for state in states])
-    for state, count in zip(states, counts.unbind(), strict=True):
-        state["step"] = count  # so that one addition counts for all
-    lists = ([state[name] for state in states] for name in ("exp_avg", "exp_avg_sq", "step"))
-    means, squares, steps = lists
+    states, counts = states_of(optimizer, params)
+    means, squares, steps = ([state[name] for state in states] for name in MOMENTS)
     tensors = [p.detach() for p in params], [p.grad for p in params], means, squares, [], steps
 
     def step() -> None:
@@ -46,10 +43,19 @@ def is_plain(optimizer: torch.optim.Optimizer) -> bool:
     return len(optimizer.param_groups) == 1 and not hooked
 
 
-def _state(optimizer: torch.optim.Optimizer, p: Tensor) -> dict[str, Tensor]:
-    """The state of a parameter, made as the optimizer does before its first step."""
-    state = optimizer.state[p]
-    if not state:
-        state["step"] = torch.zeros((), dtype=torch.float32)
-        state["exp_avg"], state["exp_avg_sq"] = torch.zeros_like(p), torch.zeros_like(p)
-    return state
+def states_of(
+    optimizer: torch.optim.Optimizer,
+    params: list[Tensor],
+    memory_format: torch.memory_format = torch.preserve_format,
+) -> tuple[list[dict], Tensor]:
+    """The states of parameters, made as Adam does before its first step, and their counts."""
+    states = [optimizer.state[p] for p in params]
+    for p, state in zip(params, states, strict=True):
+        if not state:
+            state["step"] = torch.zeros((), dtype=torch.float32)
+            for name in MOMENTS[:2]:
+                state[name] = torch.zeros_like(p, memory_format=memory_format)
+    counts = torch.stack([state["step"] for state in states])
+    for state, count in zip(states, counts.unbind(), strict=True):
+        state["step"] = count  # so that one addition counts for all
+    return states, counts

@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 from torch.linalg import qr
 
-from .adamw import adamw, is_plain
+from .adamw import MOMENTS, adamw, is_plain, states_of
 
 WIDEST = 256
 FRESH = 10  # steps
@@ -129,15 +129,8 @@ class Update:
 
     def _begin(self) -> None:
         """Make the state of parameters that have none, by their first gradients."""
-        states = [self.optimizer.state[p] for p in self.params]
-        for p, state in zip(self.params, states, strict=True):
-            if not state:
-                state["step"] = torch.zeros((), dtype=torch.float32)
-                for name in ("exp_avg", "exp_avg_sq"):  # of matrices as products of them are
-                    state[name] = torch.zeros_like(p, memory_format=torch.contiguous_format)
-        self.counts = torch.stack([state["step"] for state in states])
-        for state, count in zip(states, self.counts.unbind(), strict=True):
-            state["step"] = count  # so that one addition counts for all
+        # Contiguous, as the products of matrices are that they are found from.
+        states, self.counts = states_of(self.optimizer, self.params, torch.contiguous_format)
         self.steps = int(self.counts.max())
         turned = [
             Turned(p, state) if p.ndim == 2 and min(p.shape) <= WIDEST else None
@@ -146,8 +139,7 @@ class Update:
         self.turned = [layer for layer in turned if layer]
         self.sources = list(zip(self.params, turned, strict=True))
         self.moved = [p if layer is None else layer.moved for p, layer in self.sources]
-        names = "exp_avg", "exp_avg_sq", "step"
-        self.lists = [[state[name] for state in states] for name in names]
+        self.lists = [[state[name] for state in states] for name in MOMENTS]
 
     @torch.no_grad()
     def __call__(self) -> None:
