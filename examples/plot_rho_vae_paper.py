@@ -57,6 +57,7 @@ plt.show()
 PROTOCOLS = {
     "paper": ("bound", "C0", "grey pixels, 60,000 pictures"),
     "small": ("nll", "C1", "binary pixels, 10,000 pictures"),
+    "corrected": ("nll", "C2", "binary pixels, 60,000 pictures"),
 }
 
 
@@ -75,7 +76,7 @@ def differences(protocol, data, posterior, column):
 compared = [name for name in POSTERIORS if rows(posterior=name, model="mlp")]
 fig, axes = plt.subplots(1, 2, figsize=(9, 3.2), layout="constrained", sharey=True)
 for ax, (data, title) in zip(axes, DATA.items(), strict=True):
-    for shift, protocol in zip((-0.1, 0.1), PROTOCOLS, strict=True):
+    for shift, protocol in zip((-0.15, 0, 0.15), PROTOCOLS, strict=True):
         column, color, label = PROTOCOLS[protocol]
         for place, posterior in enumerate(compared):
             gain = differences(protocol, data, posterior, column)
@@ -88,7 +89,7 @@ for ax, (data, title) in zip(axes, DATA.items(), strict=True):
     ax.set_xticks(range(len(compared)), compared)
     ax.set(title=title, xlim=(-0.5, len(compared) - 0.5))
 axes[0].set_ylabel("nats above independent\ncomponents (lower is better)")
-fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
+fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
 plt.show()
 
 # %%

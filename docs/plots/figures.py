@@ -113,9 +113,9 @@ def step_times():
         ax.bar(np.arange(len(rows)) + 0.2 * (j - 1.5), ratio, 0.2, label=other)
     ax.axhline(1, color="grey", lw=0.8)
     labels = [f"{row[0]}\n{row[2]} ms".replace(", ", "\n") for row in rows]
-    ax.set_xticks(range(len(rows)), labels, fontsize=7)
+    ax.set_xticks(range(len(rows)), labels, fontsize=6)
     ax.set(ylabel="time over that of a loop by hand")
-    ax.legend(ncols=4, loc="upper right", fontsize=8)
+    ax.legend(ncols=4, loc="lower right", bbox_to_anchor=(1, 1), fontsize=8)
 
 
 def growth():
@@ -170,7 +170,7 @@ def imputation():
         ax.plot([0.15, 1.1], [0.15, 1.1], color="grey", lw=0.8)
         ax.set(xlabel=f"error of {label}")
     axes[0].set_ylabel("error of VAEImputer")
-    axes[0].legend(title="missing", fontsize=7)
+    axes[0].legend(title="missing", loc="lower right", fontsize=6, title_fontsize=7)
 
 
 def sampled_rows():
