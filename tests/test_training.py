@@ -342,6 +342,34 @@ def test_held_out_rows_are_trained_on_from_the_best_weights(Estimator):
     assert stages.count("refit") == -(-3 * best[0] // 4)
 
 
+def test_smaller_steps_follow_where_no_epoch_helped(Estimator):
+    """The refit goes on at their rate, for three quarters of their best epochs."""
+    stages, best, rates = [], {}, {}
+
+    class Stages(Callback):
+        def on_epoch_end(self, net, **kwargs):
+            stages.append(net.stage_)
+            rates[net.stage_] = net.optimizer_.param_groups[0]["lr"]
+
+        def on_train_end(self, net, **kwargs):
+            if net.stage_ != "refit":
+                best[net.stage_] = net.keep_best_.best_epoch_
+
+    rng = np.random.RandomState(0)
+    Z = rng.randn(200, 2)
+    X = Z @ rng.randn(2, 6) + 0.1 * np.sin(2 * Z @ rng.randn(2, 6)) + 0.01 * rng.randn(200, 6)
+    small = Estimator(
+        2, learning_rate_init=0.1, random_state=0, net_params={"callbacks": [Stages()]}
+    ).fit(X)
+    assert list(dict.fromkeys(stages)) == ["first start", "smaller steps", "refit"]
+    assert best["first start"] == 0 < best["smaller steps"]
+    assert stages.count("refit") == -(-3 * best["smaller steps"] // 4)
+    assert rates == pytest.approx({"first start": 0.1, "smaller steps": 0.02, "refit": 0.01})
+    assert small.n_iter_ == stages.count("first start") + stages.count("smaller steps")
+    linear = Estimator(2, hidden_layer_sizes=(), random_state=0).fit(X)
+    assert small.score(X) > linear.score(X) + 0.1
+
+
 @pytest.mark.parametrize("callbacks", [[], [Callback()]])
 def test_a_refit_is_validated_for_those_who_watch_it(Estimator, callbacks):
     """It changes nothing but the history."""

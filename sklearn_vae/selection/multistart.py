@@ -15,18 +15,19 @@ With rows held out, in order:
    tables. It also takes over if the loss cannot tell, within two standard errors, and the first has
    collapsed. That means two things: the first explains less than half the variance that the other
    does, and leaves more than twice as much unexplained.
-3. **Refit.** The held-out rows are used as well: the net goes on over all rows. It does so at half
+3. **Smaller steps.** With more than `FEW_ROWS` rows the net goes on at a fifth of the learning
+   rate. With fewer it does so where no epoch helped: small noise asks for small steps.
+4. **Refit.** The held-out rows are used as well: the net goes on over all rows. It does so at half
    the learning rate, for `LONGER` times the epochs that were best. Where no epoch helped, it is the
    linear model of all rows. A net trained on the held-out rows should do no worse on them, nor on
    all rows, than one that was not. If it does, the one before is kept. A refit is done for up to
-   `FEW_ROWS` rows. With more rows a tenth hardly changes anything, and the net goes on at a fifth
-   of the rate instead.
-4. **Calibration.** The likelihood settles last what held-out rows tell better than training, such
+   `FEW_ROWS` rows. With more a tenth of them hardly changes anything.
+5. **Calibration.** The likelihood settles last what held-out rows tell better than training, such
    as its noise (`Likelihood.calibrate`).
-5. **Check.** The result may be worse than the first start on all rows, trained on and held out,
+6. **Check.** The result may be worse than the first start on all rows, trained on and held out,
    since a few held-out rows may say nothing of some that were trained on. Or training may have
    gained less on the held-out rows than two standard errors, which the linear model of all rows may
-   gain as well. In both cases the first start goes through steps 3 and 4 without a step of
+   gain as well. In both cases the first start goes through steps 4 and 5 without a step of
    training, and the better of the two is kept. Where the loss cannot tell, a collapsed one is
    dropped by the rule above.
 
@@ -34,9 +35,9 @@ With no rows held out the first start is trained, and that is all. The rows trai
 which weights are kept. The weights at the start compete in every training.
 
 One net goes through all of it: `history` counts its epochs without a break, and `progress_` says
-where it is. There are four stages of training at most: the first start, the second start with its
-noise held and then with its noise learned, and the refit or the smaller steps. Where a callback,
-the time limit or Ctrl-C has ended the fit, no training follows, and the best so far is settled.
+where it is. There are five stages of training at most: the first start, the second start with its
+noise held and then with its noise learned, the smaller steps and the refit. Where a callback, the
+time limit or Ctrl-C has ended the fit, no training follows, and the best so far is settled.
 """
 
 import copy
@@ -54,8 +55,9 @@ from .evidence import COMPARED, Evidence, verdict
 from .linear import do_rows_tell_the_noise, give_noise, mean_squares
 
 FEW_ROWS = 10_000
-# Rows trained on and rows held out at most, by which the result is compared with the start.
-CHECKED = 2_000
+# Rows trained on and rows held out at most, and draws of each, by which the result is compared with
+# the start.
+CHECKED, DRAWS = 2_000, 4
 WELL_EXPLAINED = 0.5  # share of the held-out variance with which no second start is asked for
 # Steps of a second start's trial, and the share of what the first start left unexplained that it
 # has to explain after them.
@@ -64,7 +66,7 @@ TRIAL = (25, 0.05), (75, 0.5)
 # and the least share of it.
 FULL_STEPS, SMALLEST_STEPS = 0.5, 0.1
 FULL_WIDTH = 200  # features, up to which steps have their full size
-DECAY = 0.2  # of the learning rate, with many rows
+DECAY = 0.2  # of the learning rate, in the smaller steps
 LONGER, SHARE = 0.75, 0.5  # of the best epochs, and of the learning rate, in the refit
 
 
@@ -95,6 +97,9 @@ class Run(NamedTuple):
     before : float
         Mean loss of all rows where it started.
 
+    share : float
+        Of the learning rate, by which training goes on.
+
     explained : float
         Share of their variance that the posterior mean explains.
 
@@ -110,6 +115,7 @@ class Run(NamedTuple):
     watch: KeepBest
     losses: Tensor
     before: float
+    share: float
     explained: float
     still_improving: bool
 
@@ -191,6 +197,7 @@ class Trainer:
             watch,
             losses,
             before,
+            self._share(),
             explained,
             watch.still_improving_ and not net.ended_,
         )
@@ -227,20 +234,23 @@ class Trainer:
         sigma = noise.variance.mean().sqrt().item()
         return share * min(1.0, max(SMALLEST_STEPS, sigma / FULL_STEPS))
 
-    def decay(self, run: Run) -> Run:
+    def decay(self, run: Run, stage: int) -> Run:
         """Go on from the best weights, where the net is, at a smaller learning rate."""
         net, n_before, left = self.net, len(self.net.history), self.max_iter - len(run.epochs)
         if not run.watch.stopped_ or not left or net.ended_by_:
             return run
-        self._enter(self.n_stages, "smaller steps", left)
-        net.fresh_optimizer(DECAY * self._share())
+        share = DECAY * run.share
+        self._enter(stage, "smaller steps", left)
+        net.fresh_optimizer(share)
         self._train(left)
-        losses, explained = self._on_compared()
+        watch, (losses, explained) = copy.copy(net.keep_best_), self._on_compared()
         return run._replace(
             weights=net.weights(),
+            is_trained=run.is_trained or watch.best_epoch_ > 0,
             epochs=[*run.epochs, *net.history[n_before:]],
-            watch=copy.copy(net.keep_best_),
+            watch=watch,
             losses=losses,
+            share=share,
             explained=explained,
         )
 
@@ -265,7 +275,7 @@ class Trainer:
             return
         epochs = math.ceil(LONGER * run.watch.best_epoch_)
         self._enter(self.n_stages, "refit", epochs)
-        net.fresh_optimizer(SHARE * self._share())
+        net.fresh_optimizer(SHARE * run.share)
         # Only who watches or reads along could want the loss of rows that are now trained on.
         held_out = None if is_alone(net, VAENet) and not net.verbose else self.x_valid
         with net.keeping_the_last():
@@ -279,7 +289,7 @@ class Trainer:
         """Of some rows trained on and held out, in shares whose mean is that of all rows."""
         parts = [(len(rows), thinned(rows, CHECKED)) for rows in (self.x, self.x_valid)]
         share = sum(len(rows) for _, rows in parts) / self.n
-        return torch.cat([share * n / len(x) * self.net.sample_losses(x) for n, x in parts])
+        return torch.cat([share * n / len(x) * self.net.sample_losses(x, DRAWS) for n, x in parts])
 
     def is_clear(self, run: Run) -> bool:
         """Whether training lowered the loss of the compared rows by over two standard errors."""
@@ -298,7 +308,7 @@ class Trainer:
         """How many stages of training there may be."""
         if self.x_valid is None:
             return 1
-        return 2 * n_starts - 1 + (self.has_many_rows or self.refits(settle))
+        return 2 * n_starts + self.refits(settle)
 
     def refits(self, settle: bool) -> bool:
         """Whether the net goes on over all rows in the end."""
@@ -344,8 +354,8 @@ def best_net(trainer: Trainer, starts: list, settle: bool = True) -> Run:
             if other and _takes_over(best.losses - other.losses, other.explained, best.explained):
                 best = other
     net.load_weights(best.weights)
-    if trainer.has_many_rows:
-        best = trainer.decay(best)
+    if trainer.has_many_rows or not best.is_trained:
+        best = trainer.decay(best, 2 * len(starts))
     _finish(trainer, best, first.origin, settle)
     is_doubtful = best.is_trained and trainer.refits(settle) and not trainer.is_clear(best)
     losses = trainer.losses()
