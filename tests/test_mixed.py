@@ -340,6 +340,30 @@ def test_columns_without_a_likelihood(Estimator, column, said):
         quick(Estimator).fit(frame)
 
 
+def test_sampled_numbers_stay_within_the_range_of_their_column(Estimator):
+    """Not within that of a row of weight 0, and not if nobody wants it."""
+    frame = people().assign(height=lambda rows: rows["height"].clip(lower=rows["height"].median()))
+    far = frame[:1].assign(height=1e4)
+    weight = np.append(np.ones(len(frame)), 0)
+    rows = pd.concat([frame, far], ignore_index=True)
+    model = quick(Estimator).fit(rows, sample_weight=weight)
+    drawn, free = model.sample(2000, random_state=0), model.sample(2000, random_state=0, clip=False)
+    for name in ("height", "age"):
+        least, most = frame[name].min(), frame[name].max()
+        assert drawn[name].between(least, most).all()
+        assert (free[name] < least).any()
+        pd.testing.assert_series_equal(drawn[name], free[name].clip(least, most))
+    pd.testing.assert_series_equal(drawn["colour"], free["colour"])
+
+
+def test_the_range_of_a_stream_is_that_of_all_its_blocks(Estimator):
+    low, high = people(), people().assign(height=lambda rows: rows["height"] + 50)
+    model = quick(Estimator).partial_fit(low).partial_fit(high)
+    drawn = model.sample(2000, random_state=0)["height"]
+    assert drawn.max() > low["height"].max()
+    assert drawn.between(low["height"].min(), high["height"].max()).all()
+
+
 def test_a_column_that_changes_its_kind(Estimator):
     frame = people()
     model = quick(Estimator).fit(frame)

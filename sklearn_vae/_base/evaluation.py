@@ -66,7 +66,7 @@ class Evaluation(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
             )
         return self._as_table(self._in_units_of_X(lambda module, z: module.decode(z).mean, Z))
 
-    def sample(self, n_samples=1, random_state=None, *, noise=True):
+    def sample(self, n_samples=1, random_state=None, *, noise=True, clip=True):
         """Draw from the model: z from the prior N(0, I), then x from p(x | z).
 
         Parameters
@@ -79,6 +79,10 @@ class Evaluation(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
 
         noise : bool, default=True
             False for the mean of p(x | z) in place of a draw from it.
+        clip : bool, default=True
+            Whether numbers stay within the range that `fit` saw of their column, where columns are
+            of several kinds. A price or an age has bounds that a normal distribution does not know.
+            Arrays and tables of numbers alone are not clipped.
 
         Returns
         -------
@@ -101,7 +105,9 @@ class Evaluation(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
 
         # A likelihood may draw from torch's generator, which is the user's own.
         with SeededInit(torch.Generator(self.device_).manual_seed(rng.randint(2**31))):
-            return self._as_table(self._in_units_of_X(draw, Z))
+            X = self._in_units_of_X(draw, Z)
+        is_clipped = clip and self._table is not None
+        return self._as_table(table.clipped(X, self._table) if is_clipped else X)
 
     def posterior(self, X, *, form="dense"):
         """The approximate posterior N(mean, L L^T) of z given each sample.

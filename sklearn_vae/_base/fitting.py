@@ -248,7 +248,9 @@ class Fitting(CallbackSupportMixin):
             raise
 
     def _prepare(self, spec, X, resume, weight, missing):
-        """Find seeds and, for a model that begins, the scale of the features."""
+        """Find seeds and ranges and, for a model that begins, the scale of the features."""
+        if self._table is not None:
+            self._table = table.with_range(self._table, X)
         if resume:
             seed, epochs_before = self._seed, self.n_iter_
         else:

@@ -259,6 +259,20 @@ def to_numbers(X, schema, handle_unknown):
     return out
 
 
+def with_range(schema, x):
+    """The schema, with the range so far of each column of numbers (n, n_features)."""
+    least, most = np.fmin.reduce(x, axis=0), np.fmax.reduce(x, axis=0)
+    if "range" in schema:
+        least, most = np.fmin(least, schema["range"][0]), np.fmax(most, schema["range"][1])
+    return {**schema, "range": [least.tolist(), most.tolist()]}
+
+
+def clipped(x, schema):
+    """Numbers (n, n_features) that do not exceed the range of their column, if one is known."""
+    (least, most), known = np.array(schema["range"]), ~np.isnan(schema["range"][0])
+    return np.where(known, np.clip(x, least, most), x)
+
+
 def to_table(x, schema):
     """An array of floats (n, n_features) as a table of the kind that the schema is of.
 
