@@ -101,8 +101,8 @@ def detection(samples, test):
 
 
 def ours(train, seed):
-    """A fit of the VAE on its defaults, with ten components."""
-    d = min(10, train.shape[1])
+    """A fit of the VAE on its defaults, with ten components, but fewer than there are columns."""
+    d = min(10, train.shape[1] - 1)
     return VAETransformer(d, handle_unknown="ignore", random_state=seed).fit(train)
 
 
