@@ -207,7 +207,8 @@ def main():
     }
     kept = kept_errors(options.kept, errors) if options.kept else {}
     errors = {label: (errors | kept)[label] for label in IMPUTERS if label in errors | kept}
-    how = f" --imputers {' '.join(options.imputers)} --kept TABLE" if kept else ""
+    how = "" if {*options.imputers} == {*IMPUTERS} else f" --imputers {' '.join(options.imputers)}"
+    how += " --kept TABLE" if kept else ""
     lines = [
         *heading(
             f"imputation.py --masks {options.masks} --max-rows {options.max_rows}{how}",
