@@ -8,7 +8,7 @@ from skorch.callbacks import Callback
 from torch.utils.data import Dataset
 
 # Patience that is chosen: ENOUGH_EPOCHS within these steps, FEWEST_EPOCHS, a share of those taken.
-LEAST_STEPS, MOST_STEPS = 40, 100
+LEAST_STEPS, MOST_STEPS = 40, 200
 FEWEST_EPOCHS, ENOUGH_EPOCHS, SHARE = 5, 20, 0.2
 THOROUGH = 8  # times those steps, where the patience is to be thorough
 WORTH = 0.01  # what an improvement is then, as a share of all that was gained since the start
