@@ -96,7 +96,7 @@ def test_stages_are_numbered_and_have_the_epochs_that_they_say(Estimator):
 
 @pytest.mark.parametrize(
     ("params", "total"),
-    [({"early_stopping": False}, 1), ({"hidden_layer_sizes": ()}, 3), ({}, 5)],
+    [({"early_stopping": False}, 1), ({"hidden_layer_sizes": ()}, 2), ({}, 5)],
     ids=["none held out", "linear", "default"],
 )
 def test_how_many_stages_there_are_at_most(Estimator, params, total):

@@ -16,7 +16,8 @@ With rows held out, in order:
    collapsed. That means two things: the first explains less than half the variance that the other
    does, and leaves more than twice as much unexplained.
 3. **Smaller steps.** With more than `FEW_ROWS` rows the net goes on at a fifth of the learning
-   rate. With fewer it does so where no epoch helped: small noise asks for small steps.
+   rate. With fewer it does so where no epoch helped: small noise asks for small steps. A linear net
+   does not, since it starts at the best linear model.
 4. **Refit.** The held-out rows are used as well: the net goes on over all rows. It does so at half
    the learning rate, for `LONGER` times the epochs that were best. Where no epoch helped, it is the
    linear model of all rows. A net trained on the held-out rows should do no worse on them, nor on
@@ -308,7 +309,12 @@ class Trainer:
         """How many stages of training there may be."""
         if self.x_valid is None:
             return 1
-        return 2 * n_starts + self.refits(settle)
+        return 2 * n_starts - 1 + self.may_decay + self.refits(settle)
+
+    @property
+    def may_decay(self) -> bool:
+        """Whether smaller steps may help: they do not where the start is the best linear model."""
+        return self.has_many_rows or not self.net.module_.is_linear
 
     def refits(self, settle: bool) -> bool:
         """Whether the net goes on over all rows in the end."""
@@ -354,7 +360,7 @@ def best_net(trainer: Trainer, starts: list, settle: bool = True) -> Run:
             if other and _takes_over(best.losses - other.losses, other.explained, best.explained):
                 best = other
     net.load_weights(best.weights)
-    if trainer.has_many_rows or not best.is_trained:
+    if trainer.has_many_rows or (trainer.may_decay and not best.is_trained):
         best = trainer.decay(best, 2 * len(starts))
     _finish(trainer, best, first.origin, settle)
     is_doubtful = best.is_trained and trainer.refits(settle) and not trainer.is_clear(best)
