@@ -12,6 +12,7 @@ from torch.optim.lr_scheduler import StepLR
 from sklearn_vae import VAETransformer
 from sklearn_vae.selection import FEW_ROWS
 from sklearn_vae.training import SOAP, soap, step
+from sklearn_vae.training.callbacks import MOST_STEPS
 from sklearn_vae.training.soap import Update, update_of
 
 HOW = {"lr": 0.01, "betas": (0.8, 0.95), "eps": 1e-8, "weight_decay": 0.1}
@@ -197,7 +198,7 @@ def test_nobody_else_is_given_it(params):
     assert type(net.optimizer_) is not SOAP
     assert net.batch_size == 128
     assert net.lr == 6e-3
-    assert net.keep_best_.most_steps == 100
+    assert net.keep_best_.most_steps == MOST_STEPS
 
 
 def test_a_stream_is_taken_in_usual_batches():

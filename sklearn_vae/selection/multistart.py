@@ -56,9 +56,8 @@ from .evidence import COMPARED, Evidence, verdict
 from .linear import do_rows_tell_the_noise, give_noise, mean_squares
 
 FEW_ROWS = 10_000
-# Rows trained on and rows held out at most, and draws of each, by which the result is compared with
-# the start.
-CHECKED, DRAWS = 2_000, 4
+# Rows trained on and rows held out at most, by which the result is compared with the start.
+CHECKED = 2_000
 WELL_EXPLAINED = 0.5  # share of the held-out variance with which no second start is asked for
 # Steps of a second start's trial, and the share of what the first start left unexplained that it
 # has to explain after them.
@@ -290,7 +289,7 @@ class Trainer:
         """Of some rows trained on and held out, in shares whose mean is that of all rows."""
         parts = [(len(rows), thinned(rows, CHECKED)) for rows in (self.x, self.x_valid)]
         share = sum(len(rows) for _, rows in parts) / self.n
-        return torch.cat([share * n / len(x) * self.net.sample_losses(x, DRAWS) for n, x in parts])
+        return torch.cat([share * n / len(x) * self.net.sample_losses(x) for n, x in parts])
 
     def is_clear(self, run: Run) -> bool:
         """Whether training lowered the loss of the compared rows by over two standard errors."""

@@ -288,14 +288,14 @@ class VAENet(Staged, NeuralNet):
         self.module_.load_state_dict(weights)
 
     @torch.inference_mode()
-    def sample_losses(self, rows: Batch | Tensor, n_draws: int = FIXED_DRAWS) -> Tensor:
+    def sample_losses(self, rows: Batch | Tensor) -> Tensor:
         """Loss of each row, over a fixed set of deviates, times its weight; of shape (n,)."""
         self._set_training(False)
         rows = self._batch(rows)
-        eps = fixed_deviates(n_draws, self.module__n_components).to(rows.x)
-        size = VALID_BATCH // n_draws
+        eps = fixed_deviates(FIXED_DRAWS, self.module__n_components).to(rows.x)
+        size = VALID_BATCH // FIXED_DRAWS
         if eps.device.type == "cpu":
-            size = min(IN_CACHE, NUMBERS_IN_CACHE // rows.x.shape[1]) // n_draws
+            size = min(IN_CACHE, NUMBERS_IN_CACHE // rows.x.shape[1]) // FIXED_DRAWS
         parts = rows.split(max(1, size))
         losses = [-self.criterion_(self.module_(part, eps), part) for part in parts]
         return rows.weighed(torch.cat(losses))
