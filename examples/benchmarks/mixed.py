@@ -100,9 +100,21 @@ def detection(samples, test):
     return cross_val_score(forest(), both, labels, cv=5).mean()
 
 
+def divided(frame, seed):
+    """Rows to train on, and rows held out whose categories are all among theirs."""
+    train, test = train_test_split(frame, test_size=0.3, random_state=seed)
+    seen = [test[c].isin(train[c].unique()) for c in train if train[c].dtype == object]
+    return train, test[np.logical_and.reduce(seen)] if seen else test
+
+
+def n_components(train):
+    """Ten, but fewer than there are columns."""
+    return min(10, train.shape[1] - 1)
+
+
 def ours(train, seed):
-    """A fit of the VAE on its defaults, with ten components, but fewer than there are columns."""
-    d = min(10, train.shape[1] - 1)
+    """A fit of the VAE on its defaults."""
+    d = n_components(train)
     return VAETransformer(d, handle_unknown="ignore", random_state=seed).fit(train)
 
 
@@ -146,9 +158,7 @@ def main():
         frame, target = load(name, options.max_rows)
         found = []
         for seed in range(options.seeds):
-            train, test = train_test_split(frame, test_size=0.3, random_state=seed)
-            seen = [test[c].isin(train[c].unique()) for c in train if train[c].dtype == object]
-            test = test[np.logical_and.reduce(seen)] if seen else test
+            train, test = divided(frame, seed)
             real, row = utility(train, test, target), []
             for label, make in makers.items():
                 begun = time.process_time()

@@ -16,10 +16,9 @@ import warnings
 import numpy as np
 import pandas as pd
 from measures import standard_error
-from mixed import TABLES, load, ours
+from mixed import TABLES, divided, load, n_components, ours
 from report import heading, publish
 from scipy.special import logsumexp
-from sklearn.model_selection import train_test_split
 from sklearn.preprocessing import OneHotEncoder
 
 from sklearn_vae import VAETransformer
@@ -34,8 +33,8 @@ def score_of_normal_columns(train, test, seed):
     def joined(rows, categories):
         return np.hstack([rows.loc[:, ~is_category], encoder.transform(categories)])
 
-    d = min(10, train.shape[1] - 1)
-    model = VAETransformer(d, likelihood=Gaussian("per_feature"), random_state=seed)
+    d, noise = n_components(train), Gaussian("per_feature")
+    model = VAETransformer(d, likelihood=noise, random_state=seed)
     model.fit(joined(train, train.loc[:, is_category]))
     own = joined(test, test.loc[:, is_category])
     numbers = own.copy()
@@ -72,9 +71,7 @@ def main():
             continue
         found = []
         for seed in range(options.seeds):
-            train, test = train_test_split(frame, test_size=0.3, random_state=seed)
-            seen = [test[c].isin(train[c].unique()) for c in train if train[c].dtype == object]
-            test = test[np.logical_and.reduce(seen)]
+            train, test = divided(frame, seed)
             found.append(
                 [ours(train, seed).score(test), score_of_normal_columns(train, test, seed)]
             )
