@@ -189,7 +189,7 @@ def sampled_rows():
     ax.axvline(0.5, color="grey", lw=0.8)
     ax.set_yticks(range(len(rows)), rows, fontsize=8)
     ax.set(xlabel="accuracy of telling samples from real rows (0.5 is best)", xlim=(0.48, 1.02))
-    ax.legend(fontsize=8)
+    ax.legend(ncols=3, loc="lower right", bbox_to_anchor=(1, 1), fontsize=8)
 
 
 def flat_spectra():
