@@ -2,6 +2,7 @@
 
 import itertools
 import pickle
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -480,3 +481,23 @@ def test_the_loss_at_its_best_noise_is_the_least_over_factors(Estimator, noise, 
     assert (least < loss - 0.1).all()
     assert min(least) == model.net_.keep_best_.watched_[0].lowest
     assert model.net_.keep_best_.best_ == loss[np.argmin(least)]
+
+
+@pytest.mark.parametrize(
+    ("steps", "epochs", "expected"),
+    [
+        (1, 10, (40, 320)),  # 40 steps, and eight times those
+        (5, 10, (20, 160)),  # 20 epochs
+        (20, 10, (10, 40)),  # 200 steps, and four times those
+        (100, 10, (5, 8)),  # five epochs
+        (20, 100, (20, 40)),  # a fifth of those so far
+    ],
+)
+def test_patience_goes_by_epochs_and_steps(steps, epochs, expected):
+    watch = KeepBest("auto")
+    watch.epochs_ = epochs
+    net = SimpleNamespace(average_=SimpleNamespace(steps=steps * epochs))
+    found = []
+    for watch.is_thorough in (False, True):
+        found.append(watch.epochs_allowed(net))
+    assert tuple(found) == expected

@@ -10,7 +10,8 @@ from torch.utils.data import Dataset
 # Patience that is chosen: ENOUGH_EPOCHS within these steps, FEWEST_EPOCHS, a share of those taken.
 LEAST_STEPS, MOST_STEPS = 40, 200
 FEWEST_EPOCHS, ENOUGH_EPOCHS, SHARE = 5, 20, 0.2
-THOROUGH = 8  # times those steps, where the patience is to be thorough
+# Times those epochs, and times the most steps, where the patience is to be thorough.
+THOROUGH, THOROUGH_MOST = 8, 4
 WORTH = 0.01  # what an improvement is then, as a share of all that was gained since the start
 
 
@@ -89,7 +90,8 @@ class KeepBest(Callback):
         Whether the last improvement was so recent that more epochs promise more.
 
     is_thorough : bool
-        Whether "auto" waits for eight times the steps, and every improvement of `tol` counts.
+        Whether "auto" waits for eight times the epochs and up to four times the steps, and every
+        improvement of `tol` counts.
     stopped_ : bool
         Whether this callback ended the training.
     """
@@ -135,8 +137,9 @@ class KeepBest(Callback):
         if self.patience != "auto":
             return self.patience
         per_epoch = max(net.average_.steps, 1) / max(self.epochs_, 1)
-        enough = min(max(ENOUGH_EPOCHS, LEAST_STEPS / per_epoch), self.most_steps / per_epoch)
-        enough *= THOROUGH if self.is_thorough else 1
+        longer, most = (THOROUGH, THOROUGH_MOST) if self.is_thorough else (1, 1)
+        enough = longer * max(ENOUGH_EPOCHS, LEAST_STEPS / per_epoch)
+        enough = min(enough, most * self.most_steps / per_epoch)
         return max(enough, FEWEST_EPOCHS, SHARE * self.epochs_)
 
     def on_train_end(self, net: NeuralNet, **kwargs: Any) -> None:
