@@ -150,6 +150,22 @@ def test_losses(cases):
     assert sum(shown.parts.values()) == pytest.approx(-model.elbo(X).mean())
 
 
+@pytest.mark.parametrize("is_held_out", [(False, True), (True, False)])
+def test_losses_where_only_one_of_two_fits_held_rows_out(is_held_out):
+    model = VAETransformer(2, random_state=0, max_iter=3, warm_start=True)
+    for early_stopping in is_held_out:
+        model.set_params(early_stopping=early_stopping).fit(WINE[["alcohol", "ash", "hue"]])
+    shown = displays.LossCurveDisplay.from_estimator(model)
+    held_out = np.repeat(is_held_out, 3)
+    for line in (shown.validation_line_, shown.reconstruction_line_):
+        np.testing.assert_array_equal(np.isfinite(line.get_ydata()), held_out)
+    assert len(model.validation_kl_curve_) == len(model.loss_curve_) == model.n_iter_ == 6
+    if is_held_out[1]:
+        assert shown.best_epoch == 0 or shown.best_epoch > 3
+    else:
+        assert shown.best_ is None
+
+
 def test_shares_beside_those_of_pca(cases):
     model, X, _ = cases["pipeline"]
     shown = displays.ExplainedVarianceDisplay.from_estimator(model, X)

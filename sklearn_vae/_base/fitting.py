@@ -6,6 +6,7 @@ out; build the net; take it to where it starts. The net is then trained on float
 before. A fit that fails or is interrupted leaves the estimator as it was.
 """
 
+import math
 import time
 import warnings
 from contextlib import contextmanager
@@ -403,18 +404,18 @@ class Fitting(CallbackSupportMixin):
         def loss(of_training):
             return under(of_training - net.log_scale) + net.log_scale
 
-        def curve(name, attribute, of=loss):
-            before = (resume and getattr(self, attribute, None)) or []
-            return [*before, *(of(epoch[name]) for epoch in best.epochs if name in epoch)]
-
-        self.loss_curve_ = curve("train_loss", "loss_curve_")
+        earlier = (resume and getattr(self, "loss_curve_", None)) or []
+        self.loss_curve_ = [*earlier, *(loss(epoch["train_loss"]) for epoch in best.epochs)]
         held_out = {
             "validation_loss_curve_": ("valid_loss", loss),
             "validation_reconstruction_curve_": ("valid_reconstruction", loss),
             "validation_kl_curve_": ("valid_kl", float),
         }
         for attribute, (name, of) in held_out.items():
-            setattr(self, attribute, curve(name, attribute, of) or None)
+            before = getattr(self, attribute, None) if earlier else []
+            before = [math.nan] * len(earlier) if before is None else before
+            curve = [*before, *(of(epoch.get(name, math.nan)) for epoch in best.epochs)]
+            setattr(self, attribute, None if np.isnan(curve).all() else curve)
         self.best_loss_ = loss(
             best.watch.best_ if best.watch.epochs_ else best.losses.mean().item() + net.log_scale
         )

@@ -219,7 +219,8 @@ PARAMETERS = """
         Training loss of each epoch.
 
     validation_loss_curve_ : list of float or None
-        Validation loss of each epoch, if data were held out.
+        Validation loss of each epoch, if data were held out. With a warm start it is NaN in the
+        epochs of fits that held none out.
 
     validation_reconstruction_curve_, validation_kl_curve_ : list of float or None
         Its parts, in nats per sample: minus the mean of log p(x | z) over the draws of z, and the

@@ -91,10 +91,9 @@ class LossCurveDisplay:
         """
         before, model = parts_of(estimator, cls, "loss_curve_", "validation_kl_curve_")
         validation, parts = model.validation_loss_curve_, None
-        watched = model.loss_curve_ if validation is None else validation
         best = None
-        if validation is not None and len(watched):
-            away = np.abs(np.subtract(watched, model.best_loss_))
+        if validation and np.isfinite(validation[-1]):
+            away = np.nan_to_num(np.abs(np.subtract(validation, model.best_loss_)), nan=np.inf)
             is_start = away.min() > 1e-6 * abs(model.best_loss_)
             best = 0 if is_start else int(np.argmin(away)) + 1
         if X is not None:
@@ -137,7 +136,7 @@ class LossCurveDisplay:
             low, kl = np.array([self.validation_reconstruction_curve, self.validation_kl_curve])
             how = {"color": "tab:green", "linestyle": ":", "label": "held-out rows, reconstruction"}
             (self.reconstruction_line_,) = ax.plot(epochs, low, **how)
-            label = f"held-out rows, KL ({kl[-1]:.1f} in the last epoch)"
+            label = f"held-out rows, KL ({kl[np.isfinite(kl)][-1]:.1f} in their last epoch)"
             how = {"color": "tab:green", "alpha": 0.15, "linewidth": 0, "label": label}
             self.kl_band_ = ax.fill_between(epochs, low, low + kl, **how)
         if self.best_epoch is not None:
