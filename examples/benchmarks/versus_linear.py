@@ -60,7 +60,11 @@ ABLATIONS = {
     },
     "noise fixed at 1/2": {"likelihood": Gaussian(noise_variance=0.5)},
     "no early stopping": {"early_stopping": False},
-    "no refit": {"patch": ("selection.multistart.FEW_ROWS", 0)},
+    "no averages": {"patch": ("training.averaging.WeightAverage.show", lambda *args: None)},
+    "no smaller steps": {
+        "patch": ("selection.multistart.Trainer.decay", lambda self, run, stage: run)
+    },
+    "no refit": {"patch": ("selection.multistart.Trainer.refits", lambda *args: False)},
     "no growth of noise": {"likelihood": Gaussian(noise_growth=0.0)},
     "no margin": {"patch": ("likelihoods.noise.Noise.add_margin", lambda *args: None)},
     "no reach": {"patch": ("likelihoods.noise.farthest", lambda *args: np.inf)},
