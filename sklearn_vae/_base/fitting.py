@@ -405,7 +405,8 @@ class Fitting(CallbackSupportMixin):
             return under(of_training - net.log_scale) + net.log_scale
 
         earlier = (resume and getattr(self, "loss_curve_", None)) or []
-        self.loss_curve_ = [*earlier, *(loss(epoch["train_loss"]) for epoch in best.epochs)]
+        epochs = [epoch for epoch in best.epochs if "train_loss" in epoch]  # not one cut short
+        self.loss_curve_ = [*earlier, *(loss(epoch["train_loss"]) for epoch in epochs)]
         held_out = {
             "validation_loss_curve_": ("valid_loss", loss),
             "validation_reconstruction_curve_": ("valid_reconstruction", loss),
@@ -414,7 +415,7 @@ class Fitting(CallbackSupportMixin):
         for attribute, (name, of) in held_out.items():
             before = getattr(self, attribute, None) if earlier else []
             before = [math.nan] * len(earlier) if before is None else before
-            curve = [*before, *(of(epoch.get(name, math.nan)) for epoch in best.epochs)]
+            curve = [*before, *(of(epoch.get(name, math.nan)) for epoch in epochs)]
             setattr(self, attribute, None if np.isnan(curve).all() else curve)
         self.best_loss_ = loss(
             best.watch.best_ if best.watch.epochs_ else best.losses.mean().item() + net.log_scale
