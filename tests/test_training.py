@@ -2,7 +2,6 @@
 
 import itertools
 import pickle
-from contextlib import suppress
 from types import SimpleNamespace
 
 import numpy as np
@@ -502,29 +501,3 @@ def test_patience_goes_by_epochs_and_steps(steps, epochs, expected):
     for watch.is_thorough in (False, True):
         found.append(watch.epochs_allowed(net))
     assert tuple(found) == expected
-
-
-@pytest.mark.parametrize(
-    ("patience", "rise", "expected"),
-    [("auto", 0.4, 40), ("auto", 0.6, 20), (20, 0.4, 20)],
-    ids=["near the lowest", "away from it", "a number"],
-)
-def test_epochs_near_the_lowest_loss_count_half(patience, rise, expected):
-    losses = iter([10.0, 5.0, 0.0, *[rise] * 100])
-    net = SimpleNamespace(
-        loss_of=lambda rows: next(losses),
-        watched_rows_=None,
-        weights=dict,
-        epoch_=1,
-        criterion_=SimpleNamespace(kl_warmup=0),
-        average_=SimpleNamespace(steps=1),
-    )
-    watch = KeepBest(patience, most_steps=1e9)
-    watch.on_train_begin(net)
-    watch.on_epoch_begin(net)
-    with suppress(StopTraining):
-        while True:
-            net.average_.steps += 5
-            watch.on_epoch_end(net)
-    assert watch.best_epoch_ == 2
-    assert watch.epochs_ == watch.best_epoch_ + expected

@@ -13,8 +13,6 @@ FEWEST_EPOCHS, ENOUGH_EPOCHS, SHARE = 5, 20, 0.2
 # Times those epochs, and times the most steps, where the patience is to be thorough.
 THOROUGH, THOROUGH_MOST = 8, 4
 WORTH = 0.01  # what an improvement is then, as a share of all that was gained since the start
-# An epoch that ends nearer to the lowest loss, by that measure, and what it counts: on a plateau.
-NEAR, OF_A_MISS = 0.05, 0.5
 
 
 class StopTraining(Exception):
@@ -32,18 +30,16 @@ class Fall:
     ----------
     first, lowest : float
         Where it began, and its least so far.
-    last : float
-        Where it is.
     mark : float
         Its least when it last counted as fallen.
     """
 
     def __init__(self):
-        self.first, self.last, self.lowest, self.mark = None, None, math.inf, math.inf
+        self.first, self.lowest, self.mark = None, math.inf, math.inf
 
     def note(self, loss: float) -> None:
         """Take the loss after one more epoch."""
-        self.first, self.last = loss if self.first is None else self.first, loss
+        self.first = loss if self.first is None else self.first
         self.lowest = min(self.lowest, loss)
 
     def is_new(self, tol: float, worth: float) -> bool:
@@ -52,11 +48,6 @@ class Fall:
             return False
         self.mark = self.lowest
         return True
-
-    @property
-    def is_near(self) -> bool:
-        """Whether it has risen from its least by no more than a small share of its whole fall."""
-        return self.last - self.lowest < NEAR * (self.first - self.lowest)
 
 
 class KeepBest(Callback):
@@ -76,8 +67,7 @@ class KeepBest(Callback):
         Epochs without an improvement of more than `tol` before training stops. "auto" means 20
         epochs, but at least 40 steps and at most `most_steps`. It also means at least five epochs,
         and a fifth of those so far. What was gained since the start then has to grow by 1 % to
-        count as an improvement. An epoch that loses less than 5 % of it again counts half: a loss
-        that hardly rises may be on a plateau.
+        count as an improvement.
 
     tol : float
         Nats per sample.
@@ -90,8 +80,8 @@ class KeepBest(Callback):
         The validation loss of the best weights, or the loss of the rows trained on if none were
         held out.
 
-    misses_ : float
-        Epochs since the last improvement; those that count half are halves.
+    misses_ : int
+        Epochs since the last improvement.
 
     epochs_, best_epoch_ : int
         How many epochs this training took, and after how many of them the weights were best.
@@ -137,9 +127,7 @@ class KeepBest(Callback):
         worth = 0 if self.patience != "auto" or self.is_thorough else WORTH
         has_fallen = [fall.is_new(self.tol, worth) for fall in self.watched_]
         in_warmup = net.epoch_ <= net.criterion_.kl_warmup
-        is_near = worth > 0 and any(fall.is_near for fall in self.watched_)
-        miss = OF_A_MISS if is_near else 1
-        self.misses_ = 0 if any(has_fallen) or in_warmup else self.misses_ + miss
+        self.misses_ = 0 if any(has_fallen) or in_warmup else self.misses_ + 1
         if self.misses_ >= self.epochs_allowed(net):
             self.stopped_ = True
             raise StageIsOver
