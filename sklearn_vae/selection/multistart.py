@@ -159,7 +159,8 @@ class Trainer:
         self.net, self.x, self.x_valid, self.max_iter, self.seeds = net, x, x_valid, max_iter, seeds
         self.epochs_before = epochs_before
         self.drawn = net.weights()
-        self.compared = thinned(x if x_valid is None else x_valid, COMPARED)
+        # With no rows held out nothing is chosen by them.
+        self.compared = thinned(x, CHECKED) if x_valid is None else thinned(x_valid, COMPARED)
         self.n = len(x) + (0 if x_valid is None else len(x_valid))
         self.has_many_rows = self.n > FEW_ROWS
 
