@@ -176,9 +176,12 @@ def test_filling_is_the_conditional_mean():
     [
         ("wine", 2, "shared"),
         ("wine", 2, "per_feature"),
+        ("wine", 5, "shared"),
         ("wine", 5, "per_feature"),
+        ("diabetes", 2, "shared"),
         ("diabetes", 5, "shared"),
         ("breast cancer", 2, "shared"),
+        ("breast cancer", 5, "shared"),
     ],
 )
 def test_a_linear_model_is_exact(Estimator, table, d, noise):
