@@ -136,7 +136,8 @@ def growth():
             ax.loglog(*zip(*points, strict=True), marker="o", ms=3, label=f"{d} components")
     axes[0].set(xlabel="rows of shuttle (9 columns)", ylabel="seconds", title="a default fit")
     axes[1].set(xlabel="rows (100 columns)", title="two epochs")
-    axes[1].legend(fontsize=8)
+    for ax in axes:
+        ax.legend(fontsize=8)
 
 
 def exactness():
