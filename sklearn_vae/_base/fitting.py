@@ -404,19 +404,18 @@ class Fitting(CallbackSupportMixin):
         def loss(of_training):
             return under(of_training - net.log_scale) + net.log_scale
 
-        earlier = (resume and getattr(self, "loss_curve_", None)) or []
+        n_before = len(getattr(self, "loss_curve_", ())) if resume else 0
         epochs = [epoch for epoch in best.epochs if "train_loss" in epoch]  # not one cut short
-        self.loss_curve_ = [*earlier, *(loss(epoch["train_loss"]) for epoch in epochs)]
-        held_out = {
-            "validation_loss_curve_": ("valid_loss", loss),
-            "validation_reconstruction_curve_": ("valid_reconstruction", loss),
-            "validation_kl_curve_": ("valid_kl", float),
-        }
-        for attribute, (name, of) in held_out.items():
-            before = getattr(self, attribute, None) if earlier else []
-            before = [math.nan] * len(earlier) if before is None else before
-            curve = [*before, *(of(epoch.get(name, math.nan)) for epoch in epochs)]
-            setattr(self, attribute, None if np.isnan(curve).all() else curve)
+
+        def curve(name, attribute, of=loss):
+            before = (n_before and getattr(self, attribute, None)) or [math.nan] * n_before
+            values = [*before, *(of(epoch.get(name, math.nan)) for epoch in epochs)]
+            return None if np.isnan(values).all() else values
+
+        self.loss_curve_ = curve("train_loss", "loss_curve_") or []
+        for part, of in (("loss", loss), ("reconstruction", loss), ("kl", float)):
+            attribute = f"validation_{part}_curve_"
+            setattr(self, attribute, curve(f"valid_{part}", attribute, of))
         self.best_loss_ = loss(
             best.watch.best_ if best.watch.epochs_ else best.losses.mean().item() + net.log_scale
         )

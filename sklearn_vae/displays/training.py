@@ -93,9 +93,9 @@ class LossCurveDisplay:
         validation, parts = model.validation_loss_curve_, None
         best = None
         if validation and np.isfinite(validation[-1]):
-            away = np.nan_to_num(np.abs(np.subtract(validation, model.best_loss_)), nan=np.inf)
-            is_start = away.min() > 1e-6 * abs(model.best_loss_)
-            best = 0 if is_start else int(np.argmin(away)) + 1
+            away = np.abs(np.subtract(validation, model.best_loss_))
+            is_start = np.nanmin(away) > 1e-6 * abs(model.best_loss_)
+            best = 0 if is_start else int(np.nanargmin(away)) + 1
         if X is not None:
             terms = model.elbo(before_model(before, X), split=True)
             parts = {"reconstruction": -terms.reconstruction.mean(), "kl": terms.kl.mean()}
