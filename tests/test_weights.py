@@ -71,8 +71,8 @@ def test_linear_models_of_incomplete_rows_are_those_of_repeated_rows(name):
     x, w = StandardScaler().fit_transform(X_WINE), 1 + weights(len(X_WINE))
     x = rng.poisson(3.0, x.shape).astype(float) if name == "log_linear" else x
     x[rng.random_sample(x.shape) < 0.2] = np.nan
-    weighted = incomplete_model(name, x, 2, weight=w.astype(float), tol=1e-9)
-    repeated = incomplete_model(name, np.repeat(x, w, axis=0), 2, tol=1e-9)
+    weighted = incomplete_model(name, x, 2, weight=w.astype(float), exact=True)
+    repeated = incomplete_model(name, np.repeat(x, w, axis=0), 2, exact=True)
     for one, other in zip(weighted, repeated, strict=True):
         if one is not None:
             one, other = (part @ part.T if part.ndim == 2 else part for part in (one, other))

@@ -11,6 +11,11 @@ moments S + m m^T of z. psi_j is the mean squared residual. For probabilistic PC
 all observed entries. The observed-data likelihood never falls. Every two steps are extrapolated
 (SQUAREM, Varadhan & Roland 2008), and a third step starts there if the likelihood is higher.
 
+**L-BFGS.** EM comes near the maximum soon and reaches it late, above all where a noise tends to 0.
+A linear net has nothing else to learn, so its model is then climbed to the maximum by L-BFGS in
+(w_j, b_j) and log psi_j. The gradients are those of EM's expected log-likelihood (Fisher's
+identity).
+
 **Prior.** With many components and few rows the model of greatest likelihood follows chance, and
 its noise is too small by the degrees of freedom that the loadings take. So with noise per feature,
 where networks follow, the regressions of the M-step are Bayesian (MacKay 1992). With v_j the
@@ -33,6 +38,7 @@ from typing import NamedTuple
 
 import numpy as np
 from scipy.linalg import svd
+from scipy.optimize import Bounds, minimize
 
 from ..likelihoods import SMALLEST_NOISE
 from .linear import LinearModel, linear_model
@@ -42,7 +48,8 @@ GAUSSIAN = "probabilistic_pca", "factor_analysis", "known_noise"
 FEWEST = 5  # rows held out
 PATIENCE = 10  # cycles in which their likelihood may fall
 MOST_CYCLES = 500  # of three EM steps
-LEAST_GAIN, EXACT_GAIN = 3e-5, 1e-8  # nats per row and cycle, at which EM ends
+LEAST_GAIN = 3e-5  # nats per row and cycle, at which EM ends
+EXACTLY = {"maxiter": 2000, "maxfun": 4000, "maxcor": 50, "ftol": 1e-13, "gtol": 1e-8}  # L-BFGS
 LEAST_NOISE = 1e-6  # of a feature's variance
 LEAST_PRIOR = 1e-6  # precision of the loadings over the noise, where there is no other prior
 
@@ -56,6 +63,7 @@ def incomplete_model(
     x_valid: np.ndarray | None = None,
     tol: float = LEAST_GAIN,
     has_prior: bool = False,
+    exact: bool = False,
 ) -> LinearModel:
     """The linear model of rows with missing values, of maximum likelihood or with a prior.
 
@@ -77,6 +85,8 @@ def incomplete_model(
         Nats per row, gained by three steps, at which EM ends.
     has_prior : bool
         Whether the loadings have the prior above.
+    exact : bool
+        Whether L-BFGS goes on to the greatest likelihood. It knows no prior and no rows held out.
 
     Returns
     -------
@@ -107,7 +117,47 @@ def incomplete_model(
         if log_likelihood - before < tol or misses > PATIENCE:
             break
         before = log_likelihood
-    return best
+    return _greatest_likelihood(best, x, o, name, weight, least) if exact else best
+
+
+def _greatest_likelihood(
+    model: LinearModel,
+    x: np.ndarray,
+    o: np.ndarray,
+    name: str,
+    weight: np.ndarray | None,
+    least: np.ndarray,
+) -> LinearModel:
+    """Where L-BFGS climbs to from a model."""
+    D, d = model.loadings.shape
+    squares, count, total = _totals(x, o, weight)
+    first = [np.hstack([model.loadings, model.mean[:, None]]).ravel()]
+    if name != "known_noise":
+        log_psi = np.log(model.noise_variance)
+        first.append(log_psi[:1] if name == "probabilistic_pca" else log_psi)
+    sizes = [len(part) for part in first]
+
+    def unpacked(numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        W, *log_psi = np.split(numbers, np.cumsum(sizes)[:-1])
+        psi = np.exp(log_psi[0]) * np.ones(D) if log_psi else model.noise_variance
+        return W.reshape(D, d + 1), psi
+
+    def loss(numbers: np.ndarray) -> tuple[float, np.ndarray]:
+        W, psi = unpacked(numbers)
+        nats, moments, products = _expected(LinearModel(W[:, :d], W[:, d], psi), x, o, weight)
+        of_W = np.einsum("jab,jb->ja", moments, W)
+        rest = squares + (W * (of_W - 2 * products)).sum(axis=1)
+        of_log_psi = (count - rest / psi) / 2
+        if name == "probabilistic_pca":
+            of_log_psi = of_log_psi.sum(keepdims=True)
+        gradients = ((of_W - products) / psi[:, None]).ravel(), of_log_psi
+        return -nats, np.concatenate(gradients[: len(sizes)]) / total
+
+    lowest = np.concatenate([np.full(D * (d + 1), -np.inf), np.log(least)])[: sum(sizes)]
+    how = {"method": "L-BFGS-B", "bounds": Bounds(lowest, np.inf), "options": EXACTLY}
+    found = minimize(loss, np.concatenate(first), jac=True, **how)
+    W, psi = unpacked(found.x)
+    return LinearModel(W[:, :d], W[:, d], psi)
 
 
 def _extrapolated(models: Sequence[LinearModel], least: np.ndarray) -> LinearModel:
@@ -168,6 +218,30 @@ def mean_log_likelihood(model: LinearModel, x: np.ndarray) -> float:
     return _mean_nats(model, m, precision, away, o)
 
 
+def _totals(x: np.ndarray, o: np.ndarray, weight: np.ndarray | None) -> tuple:
+    """Of each feature its sum of squares and its number of entries, and the number of rows."""
+    weight = np.ones(len(x)) if weight is None else weight
+    return weight @ (x**2 * o), np.maximum(weight @ o, 1), weight.sum()
+
+
+def _expected(
+    model: LinearModel, x: np.ndarray, o: np.ndarray, weight: np.ndarray | None
+) -> tuple[float, np.ndarray, np.ndarray]:
+    """The mean log-likelihood in nats, and what EM expects of each feature's rows.
+
+    These are the summed moments of (z, 1), (n_features, d + 1, d + 1), and the summed products of
+    x_j and (z, 1), (n_features, d + 1).
+    """
+    (n, D), d = x.shape, model.loadings.shape[1]
+    m, S, precision, away = _posterior(model, x, o)
+    log_likelihood = _mean_nats(model, m, precision, away, o, weight)
+    o = o if weight is None else o * weight[:, None]
+    z = np.hstack([m, np.ones((n, 1))])
+    moments = z[:, :, None] * z[:, None, :]
+    moments[:, :d, :d] += S
+    return log_likelihood, (o.T @ moments.reshape(n, -1)).reshape(D, d + 1, d + 1), (x * o).T @ z
+
+
 def _em_step(
     model: LinearModel,
     x: np.ndarray,
@@ -181,24 +255,18 @@ def _em_step(
 
     `prior` is d / v_j of each feature.
     """
-    (n, D), d = x.shape, model.loadings.shape[1]
-    m, S, precision, away = _posterior(model, x, o)
-    log_likelihood = _mean_nats(model, m, precision, away, o, weight)
-    psi, o = model.noise_variance, o if weight is None else o * weight[:, None]
-    z = np.hstack([m, np.ones((n, 1))])
-    moments = z[:, :, None] * z[:, None, :]
-    moments[:, :d, :d] += S
-    moments = (o.T @ moments.reshape(n, -1)).reshape(D, d + 1, d + 1)
-    products = (x * o).T @ z
+    D, d = model.loadings.shape
+    log_likelihood, moments, products = _expected(model, x, o, weight)
+    squares, count, _ = _totals(x, o, weight)
+    psi = model.noise_variance
     ridge = np.maximum(0 if prior is None else prior * psi, LEAST_PRIOR * np.ones(D))
     G = moments + ridge[:, None, None] * np.eye(d + 1) * np.append(np.ones(d), 1e-6)
     W = np.linalg.solve(G, products[:, :, None])[:, :, 0]
     if name != "known_noise":
-        rest = np.maximum((x**2 * o).sum(axis=0) - (W * products).sum(axis=1), 0)
+        rest = np.maximum(squares - (W * products).sum(axis=1), 0)
         if prior is not None:
             rest = rest - ridge * (W[:, :d] ** 2).sum(axis=1)
             rest = rest + psi * np.trace(np.linalg.solve(G, moments), axis1=1, axis2=2)
-        count = np.maximum(o.sum(axis=0), 1)
         shared = name == "probabilistic_pca"
         psi = np.full(D, rest.sum() / count.sum()) if shared else rest / count
         psi = np.maximum(psi, least)

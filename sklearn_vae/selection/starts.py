@@ -21,7 +21,7 @@ from .linear import (
     sharp_model,
     start_at,
 )
-from .missing import EXACT_GAIN, incomplete_model
+from .missing import incomplete_model
 from .moments import MOST_FEATURES, Moments
 
 SAMPLED = 100_000  # rows at most, from which a linear model is found
@@ -135,7 +135,7 @@ def model_of(
         return linear_model(name, _sample(x), d, seed, variance)
     rows, weight = _with_nan(x)
     if module.is_linear:
-        return incomplete_model(name, rows, d, variance, weight, tol=EXACT_GAIN)
+        return incomplete_model(name, rows, d, variance, weight, exact=True)
     held_out = None if x_valid is None else _with_nan(x_valid)[0]
     has_prior = name == "factor_analysis"
     return incomplete_model(name, rows, d, variance, weight, held_out, has_prior=has_prior)
