@@ -9,7 +9,9 @@ factor analysis' scores. Features are standardised with the training rows. Table
 ``--max-rows`` rows are thinned to so many.
 
 Run as ``python examples/benchmarks/two_checkouts.py --before PATH --out FILE``, where PATH is a
-checkout of an earlier version, from an environment in which this one is installed.
+checkout of an earlier version, from an environment in which this one is installed. With
+``--params`` the estimator of this checkout has other parameters than its defaults: a PATH to this
+checkout then says what a setting costs and what it is worth.
 """
 
 import argparse
@@ -35,17 +37,17 @@ ESTIMATORS = {"vae": "VAETransformer", "rho": "RhoVAETransformer"}
 MEASURES = "score", "r2", "logistic", "5-nn"
 
 
-def measure(cls, tables, name, d, seed):
+def measure(cls, tables, params, name, d, seed):
     """One fit and what it is worth."""
     X, X_test, y, y_test = split_of(*tables[name], seed)
-    model, start = cls(d, random_state=seed), time.process_time()
+    model, start = cls(d, random_state=seed, **params), time.process_time()
     model.fit(X)
     cell = {"seconds": time.process_time() - start, "score": model.score(X_test)}
     cell["r2"] = r2(X_test, model.inverse_transform(model.transform(X_test)))
     return cell | accuracies(model, X, X_test, y, y_test)
 
 
-def serve(names, max_rows):
+def serve(names, max_rows, params):
     """Answer requests, a line of JSON each, until there are no more."""
     import torch
 
@@ -58,15 +60,15 @@ def serve(names, max_rows):
     for line in sys.stdin:
         estimator, *job = json.loads(line)
         cls = getattr(sklearn_vae, ESTIMATORS[estimator])
-        print(json.dumps(measure(cls, tables, *job)), flush=True)
+        print(json.dumps(measure(cls, tables, params, *job)), flush=True)
 
 
 class Worker:
     """A process that has one of the checkouts."""
 
-    def __init__(self, checkout, options):
+    def __init__(self, checkout, options, params):
         command = [sys.executable, __file__, "--serve", "--max-rows", str(options.max_rows)]
-        command += ["--tables", *(options.tables or [])]
+        command += ["--params", params, "--tables", *(options.tables or [])]
         environment = {**os.environ, "PYTHONPATH": str(checkout), "OMP_NUM_THREADS": "1"}
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
         self.process = subprocess.Popen(command, env=environment, text=True, **pipes)
@@ -82,7 +84,8 @@ def compare(options):
     """Cells {(estimator, table, d): [(before, after, linear) of each split]}."""
     pairs = Queue()
     for _ in range(options.jobs):
-        pairs.put([Worker(checkout, options) for checkout in (options.before, HERE)])
+        sides = (options.before, "{}"), (HERE, options.params)
+        pairs.put([Worker(checkout, options, params) for checkout, params in sides])
     shapes = pairs.queue[0][0].shapes
     tables = load_thinned(options.tables, options.max_rows)
     jobs = [
@@ -182,6 +185,7 @@ def main():
     parser.add_argument("--tables", nargs="*", help="names of tables, or pydataset; all if none")
     parser.add_argument("--estimators", nargs="*", default=list(ESTIMATORS))
     parser.add_argument("--d", nargs="*", type=int, default=[2, 8])
+    parser.add_argument("--params", default="{}", help="of the estimator after, as JSON")
     parser.add_argument("--splits", type=int, default=5)
     parser.add_argument("--first-split", type=int, default=0)
     parser.add_argument("--max-rows", type=int, default=2000)
@@ -190,13 +194,14 @@ def main():
     parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.serve:
-        return serve(options.tables or None, options.max_rows)
+        return serve(options.tables or None, options.max_rows, json.loads(options.params))
     options.tables = options.tables or None
     cells = compare(options)
     words = f"two_checkouts.py --before PATH --splits {options.splits}"
     words += f" --first-split {options.first_split} --max-rows {options.max_rows}"
     words += f" --jobs {options.jobs} --estimators {' '.join(options.estimators)}"
     words += f" --tables {' '.join(options.tables)}" if options.tables else ""
+    words += f" --params '{options.params}'" if options.params != "{}" else ""
     lines = heading(words, ("torch", "scikit-learn", "numpy"), f"{options.splits} splits")
     report(cells, lines.append)
     publish(lines, options.out)
