@@ -173,7 +173,9 @@ def conditional_means(module: VAE, rows: Batch, eps: Tensor) -> Tensor:
     return by_importance(module, rows, eps, mean).mean
 
 
-def conditional_draws(module: VAE, rows: Batch, eps: Tensor, n: int) -> Tensor:
+def conditional_draws(
+    module: VAE, rows: Batch, eps: Tensor, n: int, generator: torch.Generator
+) -> Tensor:
     """Draws of p(z | x_o), of shape (n_rows, n, d): of the draws z_k, by their weights.
 
     Parameters are as for `log_likelihood`; n is the number of draws of each row.
@@ -181,7 +183,7 @@ def conditional_draws(module: VAE, rows: Batch, eps: Tensor, n: int) -> Tensor:
 
     def draw(rows: Batch, z: Tensor, weighted: Weighted) -> Means:
         weights = torch.softmax(weighted.log_weights, 0)
-        chosen = torch.multinomial(weights.T, n, replacement=True)
+        chosen = torch.multinomial(weights.T, n, replacement=True, generator=generator)
         index = chosen[..., None].expand(-1, -1, z.shape[-1])
         return Means(weighted.effective_draws, z.transpose(0, 1).gather(1, index))
 

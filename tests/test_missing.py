@@ -1,6 +1,7 @@
 """Missing values: the linear models, the fit, every method, and imputation."""
 
 import pickle
+import warnings
 
 import numpy as np
 import pandas as pd
@@ -350,6 +351,36 @@ def test_a_column_without_values_is_left_out(Estimator):
     assert np.isnan(filled[:, 1]).all()
     assert np.isfinite(np.delete(filled, 1, axis=1)).all()
     assert np.isfinite(model.score_samples(X)).all()
+
+
+@pytest.mark.parametrize("noise", ["shared", "per_feature"])
+@pytest.mark.parametrize("multiple", [None, 2])
+def test_a_constant_column_is_imputed_by_its_constant(Estimator, noise, multiple):
+    """The rows that the networks see are complete then."""
+    X = load_iris().data.copy()
+    X[:, 1] = 5.0
+    likelihood = Gaussian(noise, noise_growth=0.0)
+    model = quick(Estimator, likelihood=likelihood).fit(X)
+    holes = X[:4].copy()
+    holes[:, 1] = np.nan
+    filled = model.impute(holes, multiple=multiple, random_state=0)
+    np.testing.assert_array_equal(filled, np.broadcast_to(X[:4], filled.shape))
+
+
+@pytest.mark.parametrize("value", [np.nan, 5.0])
+def test_a_stream_tells_of_columns_that_it_was_begun_without(Estimator, value):
+    X = pd.DataFrame(load_iris().data, columns=list("abcd"))
+    first, rest = X[:75].copy(), X[75:]
+    first.iloc[:, 1] = value
+    first.iloc[0, 0] = np.nan  # so that no moments are kept, and it cannot begin anew
+    model = quick(Estimator)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model.partial_fit(first).partial_fit(first)
+    with pytest.warns(UserWarning, match=r"without the column\(s\) b,.*Begin anew"):
+        model.partial_fit(rest)
+    with pytest.warns(UserWarning, match=r"without the column\(s\) b,"):
+        quick(Estimator, warm_start=True).fit(first).fit(X)
 
 
 # --- imputation -----------------------------------------------------------------------------------

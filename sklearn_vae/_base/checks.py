@@ -3,12 +3,15 @@
 import warnings
 from numbers import Integral
 
+import numpy as np
 import torch
 from sklearn.exceptions import ConvergenceWarning
 
+from ..likelihoods.scaling import vary
 from ..parts import Part
 from ..posteriors import Posterior
 from ..training import VAENet
+from .data import chunks
 
 ARCHITECTURE = (
     "n_components",
@@ -46,6 +49,30 @@ def warn_of_no_upper_bound(model):
             "variance is next to nothing. The score tells nothing of other data. Ask for "
             "fewer components, give more rows, leave out columns that follow from others, or "
             "fix the noise, as in likelihood=Gaussian(noise_variance=0.01).",
+            UserWarning,
+            stacklevel=4,
+        )
+
+
+def warn_of_columns_left_out(model, X):
+    """Say that rows have values in columns that were constant or empty when the model began."""
+    out = np.flatnonzero(model.scale_ == 0)
+    if not len(out):
+        return
+    before = model.mean_[out]
+    lowest = highest = before
+    for rows in chunks(X):
+        lowest = np.fmin(lowest, np.fmin.reduce(X[rows][:, out], axis=0))
+        highest = np.fmax(highest, np.fmax.reduce(X[rows][:, out], axis=0))
+    is_new = np.isnan(before) & ~np.isnan(highest) | vary(lowest, highest)
+    if is_new.any():
+        names = model._feature_names()
+        few = ", ".join(str(names[j]) for j in out[is_new][:5])
+        warnings.warn(
+            f"{type(model).__name__} goes on without the column(s) {few}"
+            f"{', ...' if is_new.sum() > 5 else ''}, which had one value or none when it began. "
+            "They have others now, and these are ignored. Begin anew with rows in which they "
+            "vary.",
             UserWarning,
             stacklevel=4,
         )

@@ -34,14 +34,7 @@ from ..training import (
     one_thread_after_fork,
     resolve_device,
 )
-from . import splitting, table
-from .checks import (
-    check_parameters,
-    check_same_architecture,
-    warn_of_collapse,
-    warn_of_early_end,
-    warn_of_no_upper_bound,
-)
+from . import checks, splitting, table
 from .data import (
     RowsOnDisk,
     check_weight,
@@ -101,7 +94,8 @@ class Fitting(CallbackSupportMixin):
         -----
         UserWarning
             If most components tell nothing, if held-out rows seem to be related to the rows trained
-            on, or if the likelihood has no upper bound, so that the score means nothing.
+            on, or if the likelihood has no upper bound, so that the score means nothing. With
+            `warm_start`, if columns have several values that the first fit did not know.
         ConvergenceWarning
             If `max_iter` ended a training that was still improving, or `max_time` or Ctrl-C ended
             it.
@@ -135,9 +129,10 @@ class Fitting(CallbackSupportMixin):
             self._diagnose(X, weight)
         if tasks is not None:
             tasks.end()
-        warn_of_collapse(self)
-        warn_of_no_upper_bound(self)
-        warn_of_early_end(self, still_improving)
+        checks.warn_of_collapse(self)
+        checks.warn_of_no_upper_bound(self)
+        checks.warn_of_early_end(self, still_improving)
+        checks.warn_of_columns_left_out(self, X)
         return self
 
     @_fit_context(prefer_skip_nested_validation=True)
@@ -152,7 +147,8 @@ class Fitting(CallbackSupportMixin):
         in sorted order they train badly.
 
         If values are missing in the first block, training goes on from its linear model and does
-        not start anew. Such a stream needs a first block that stands for the others.
+        not start anew. Such a stream needs a first block that stands for the others. A column that
+        has no value there, or only one, is left out for good. A warning says so when it has more.
 
         Names, kinds and levels of the columns of a DataFrame are those of the first block. Levels
         that come later have to be declared there, by a categorical dtype with all levels:
@@ -190,15 +186,16 @@ class Fitting(CallbackSupportMixin):
             )
             self._describe(X, weight, IN_A_BLOCK, is_new=start is not None or not resume)
             self._diagnose(X, weight)
-        warn_of_no_upper_bound(self)
+        checks.warn_of_no_upper_bound(self)
+        checks.warn_of_columns_left_out(self, X)
         return self
 
     def _begin(self, X, resume, ensure_min_samples):
         """Check parameters and X, for a model that begins or goes on."""
         one_thread_after_fork()
-        check_parameters(self)
+        checks.check_parameters(self)
         if resume:
-            check_same_architecture(self)
+            checks.check_same_architecture(self)
         else:
             self._table = table.schema_of(X, self.categorical_features, self.likelihood)
         spec = Spec.of(self.get_params(deep=False), self._table)

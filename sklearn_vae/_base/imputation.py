@@ -46,19 +46,23 @@ class Imputation:
         eps = fixed_deviates(n_draws, self.net_.module_.n_components)
         missing = np.flatnonzero(np.isnan(X).any(axis=1))
         rng = np.random.RandomState(seed_from(random_state))
+        generator = torch.Generator(self.device_).manual_seed(rng.randint(2**31))
 
         def mean(module, rows):
             return conditional_means(module, rows, eps.to(rows.x))[:, None]
 
         def draw(module, rows):
-            z = conditional_draws(module, rows, eps.to(rows.x), multiple)
-            return torch.from_numpy(module.likelihood.draw(module.decode(z, rows.condition), rng))
+            z = conditional_draws(module, rows, eps.to(rows.x), multiple, generator)
+            p = module.decode(z, rows.condition)
+            # A likelihood may draw from torch's generator, which is the user's own. The derivatives
+            # that the draws of z take are not for such a mode: torch crashes at some of them.
+            with SeededInit(generator):
+                return torch.from_numpy(module.likelihood.draw(p, rng))
 
         out = np.repeat(np.array(X, dtype=float_dtype(X))[None], multiple or 1, axis=0)
         if len(missing):
             width = n_draws * self.n_features_in_
-            with SeededInit(torch.Generator(self.device_).manual_seed(rng.randint(2**31))):
-                filled = self._of_samples(draw if multiple else mean, X[missing], width=width)
+            filled = self._of_samples(draw if multiple else mean, X[missing], width=width)
             filled = np.moveaxis(filled, 1, 0)
             for one, values in zip(out, filled, strict=True):
                 values = unscaled(values, self.mean_, self.scale_)

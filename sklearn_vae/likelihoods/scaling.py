@@ -21,9 +21,8 @@ def centre_and_scale(columns: Columns, standardize: bool | str) -> tuple[np.ndar
         unit (`share_a_unit`); False leaves them as they are.
     """
     mean, variance, lowest, highest = columns
-    largest = np.maximum(abs(lowest), abs(highest))
     # A column without any value has NaN for its range, and is left out as well.
-    constant = ~(highest - lowest > 4 * np.finfo(np.float64).eps * largest)
+    constant = ~vary(lowest, highest)
     varies = ~constant if not constant.all() else constant
     scale = np.where(constant, 1.0, np.sqrt(variance))
     if not standardize:
@@ -31,6 +30,12 @@ def centre_and_scale(columns: Columns, standardize: bool | str) -> tuple[np.ndar
     elif standardize == "auto" and share_a_unit((highest - lowest)[varies]):
         scale[:] = np.sqrt(np.mean(scale[varies] ** 2))
     return np.where(varies, mean, lowest), np.where(varies, scale, 0.0)
+
+
+def vary(lowest: np.ndarray, highest: np.ndarray) -> np.ndarray:
+    """Whether columns have a range (n_features,) that is more than rounding."""
+    largest = np.maximum(abs(lowest), abs(highest))
+    return highest - lowest > 4 * np.finfo(np.float64).eps * largest
 
 
 def share_a_unit(ranges: np.ndarray) -> bool:
