@@ -353,6 +353,13 @@ def test_a_column_without_values_is_left_out(Estimator):
     assert np.isfinite(model.score_samples(X)).all()
 
 
+@pytest.mark.parametrize("method", ["fit", "partial_fit"])
+def test_rows_without_any_value_are_refused(Estimator, method):
+    X = np.full((20, 3), np.nan)
+    with pytest.raises(ValueError, match="all 20 x 3 values of X are missing"):
+        getattr(quick(Estimator), method)(X)
+
+
 @pytest.mark.parametrize("noise", ["shared", "per_feature"])
 @pytest.mark.parametrize("multiple", [None, 2])
 def test_a_constant_column_is_imputed_by_its_constant(Estimator, noise, multiple):

@@ -305,6 +305,35 @@ def test_levels_that_a_stream_did_not_declare(Estimator):
     assert set(ignoring.sample(300, random_state=0)["city"]) <= {"A", "B"}
 
 
+@pytest.mark.parametrize("value", [2.0, np.nan])
+@pytest.mark.parametrize("holes", [False, True])
+@pytest.mark.parametrize("place", [0, 2, 5])
+def test_every_method_takes_a_table_with_a_column_left_out(Estimator, place, holes, value):
+    frame = with_holes(people(60)) if holes else people(60)
+    frame.insert(place, "unused", value)
+    model = quick(Estimator).fit(frame)
+    model = pickle.loads(pickle.dumps(model))
+    for method in (model.transform, model.score_samples, model.elbo):
+        assert np.isfinite(method(frame)).all()
+    tables = model.impute(frame), model.sample(5), model.inverse_transform(model.transform(frame))
+    for table in (*tables, *model.impute(frame, multiple=2)):
+        assert list(table.columns) == list(frame.columns)
+        assert np.array_equal(table["unused"], np.full(len(table), value), equal_nan=True)
+        assert table.drop(columns="unused").notna().all(axis=None)
+
+
+def test_every_method_takes_a_list_of_likelihoods_with_a_column_left_out(Estimator):
+    X = np.random.RandomState(0).poisson(3.0, (60, 5)).astype(float)
+    X[:, 1] = 7.0
+    likelihood = [(Gaussian("per_feature"), [0, 1, 2]), (Poisson(), [3, 4])]
+    model = quick(Estimator, likelihood=likelihood).fit(X)
+    assert np.isfinite(model.score_samples(X)).all()
+    np.testing.assert_array_equal(model.inverse_transform(model.transform(X))[:, 1], 7.0)
+    X[3, 4] = -1
+    with pytest.raises(ValueError, match=r"column 4 of X has -1\.0 in row 3"):
+        model.transform(X)
+
+
 def test_weights_and_mixed_columns(Estimator):
     frame = people()
     w = np.random.RandomState(0).randint(1, 3, size=len(frame))

@@ -26,6 +26,16 @@ ARCHITECTURE = (
 )
 
 
+def check_not_empty(model, X):
+    """Refuse rows of which every value is missing."""
+    if all(np.isnan(X[rows]).all() for rows in chunks(X)):
+        raise ValueError(
+            f"{type(model).__name__} begins with rows in which something is known, but all "
+            f"{X.shape[0]} x {X.shape[1]} values of X are missing (NaN). Leave out columns "
+            "without values, and begin with rows that have some."
+        )
+
+
 def warn_of_collapse(model):
     """Say that most components tell nothing of a sample."""
     d = model.n_components

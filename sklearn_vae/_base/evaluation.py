@@ -23,6 +23,7 @@ from ..selection import Filling
 from ..training import SeededInit, one_thread_after_fork
 from . import data, table
 from .data import check_support, scaled, seed_from
+from .net import Spec
 
 
 class Evaluation(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
@@ -293,7 +294,9 @@ class Evaluation(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
     def _ready(self, X):
         """X, checked."""
         check_is_fitted(self)
-        return self._checked(X, self.net_.module_.likelihood, self._spec["likelihood"])
+        # That of all columns: the net's is of those that vary.
+        likelihood = Spec.of(self._spec, self._table).likelihood
+        return self._checked(X, likelihood, self._spec["likelihood"])
 
     def _as_table(self, X):
         """X as `fit` saw tables, if columns were of several kinds or `set_output` asks for it."""

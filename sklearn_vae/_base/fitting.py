@@ -199,8 +199,10 @@ class Fitting(CallbackSupportMixin):
         else:
             self._table = table.schema_of(X, self.categorical_features, self.likelihood)
         spec = Spec.of(self.get_params(deep=False), self._table)
-        how = not resume, ensure_min_samples
-        return spec, self._checked(X, spec.likelihood, self.likelihood, *how)
+        X = self._checked(X, spec.likelihood, self.likelihood, not resume, ensure_min_samples)
+        if not resume:
+            checks.check_not_empty(self, X)
+        return spec, X
 
     def _stream(self, spec, X, resume, seeds, weight, missing):
         """A stream's moments with X, the rows at its last look, and a net to start anew from."""
