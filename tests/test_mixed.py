@@ -334,6 +334,22 @@ def test_every_method_takes_a_list_of_likelihoods_with_a_column_left_out(Estimat
         model.transform(X)
 
 
+def test_rows_keep_their_labels(Estimator):
+    frame = with_holes(people(60)).set_axis([f"row {i}" for i in range(60)])
+    rows, numbers = frame[10:20], frame[["height", "age"]].astype(float)
+    model = quick(Estimator).set_output(transform="pandas").fit(frame)
+    of_numbers = clone(model).set_output(transform="pandas").fit(numbers)
+    for found in (
+        model.impute(rows),
+        *model.impute(rows, multiple=2),
+        model.inverse_transform(model.transform(rows)),
+        of_numbers.impute(numbers[10:20]),
+        of_numbers.inverse_transform(of_numbers.transform(numbers[10:20])),
+    ):
+        assert list(found.index) == list(rows.index)
+    assert list(model.impute(list(rows.to_numpy())).index) == list(range(10))
+
+
 def test_weights_and_mixed_columns(Estimator):
     frame = people()
     w = np.random.RandomState(0).randint(1, 3, size=len(frame))

@@ -56,16 +56,17 @@ class Evaluation(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         -------
         X_original : ndarray or DataFrame of shape (n_samples, n_features)
             E[x | z], in the units of the training data; the most likely category. A DataFrame where
-            columns are of several kinds, or `set_output` asks for it.
+            columns are of several kinds, or `set_output` asks for it, with the index of X.
         """
         check_is_fitted(self)
-        Z = check_array(X, dtype=[np.float64, np.float32], input_name="X")
+        index, Z = table.index_of(X), check_array(X, dtype=[np.float64, np.float32], input_name="X")
         if Z.shape[1] != self.net_.module_.n_components:
             raise ValueError(
                 f"{type(self).__name__}.inverse_transform takes Z of {self._spec['n_components']} "
                 f"components, as transform gives them, but X has {Z.shape[1]} columns."
             )
-        return self._as_table(self._in_units_of_X(lambda module, z: module.decode(z).mean, Z))
+        X = self._in_units_of_X(lambda module, z: module.decode(z).mean, Z)
+        return self._as_table(X, index)
 
     def sample(self, n_samples=1, random_state=None, *, noise=True, clip=True):
         """Draw from the model: z from the prior N(0, I), then x from p(x | z).
@@ -298,17 +299,17 @@ class Evaluation(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         likelihood = Spec.of(self._spec, self._table).likelihood
         return self._checked(X, likelihood, self._spec["likelihood"])
 
-    def _as_table(self, X):
+    def _as_table(self, X, index=None):
         """X as `fit` saw tables, if columns were of several kinds or `set_output` asks for it."""
         if self._table is not None:
-            return table.to_table(X, self._table)
+            return table.to_table(X, self._table, index)
         asked = _get_output_config("transform", self)["dense"]
         if asked == "default":
             return X
         names = [str(name) for name in self._feature_names()]
         schema = {"container": asked, "names": names, "kinds": [table.REAL] * len(names)}
         schema["dtypes"] = ["float64" if asked == "pandas" else "Float64"] * len(names)
-        return table.to_table(X, schema)
+        return table.to_table(X, schema, index)
 
     def _of_samples(self, function, X, width=1, in_double=False):
         """`_evaluate` for rows of X as the net takes them."""

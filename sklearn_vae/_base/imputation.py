@@ -9,6 +9,7 @@ from ..importance import conditional_draws, conditional_means
 from ..objectives import fixed_deviates
 from ..training import SeededInit
 from .data import float_dtype, seed_from, unscaled
+from .table import index_of
 
 
 class Imputation:
@@ -38,11 +39,12 @@ class Imputation:
         Returns
         -------
         X_imputed : ndarray of shape (n_samples, n_features) or (multiple, n_samples, n_features)
-            In the units of X. A DataFrame, or a list of them, where columns are of several kinds.
+            In the units of X. A DataFrame, or a list of them, where columns are of several kinds,
+            with the index of X.
         """
         if multiple is not None and not (isinstance(multiple, Integral) and multiple >= 1):
             raise ValueError(f"impute gives multiple >= 1 draws, or None; got {multiple!r}.")
-        X = self._ready(X)[:]  # what is given back is dense
+        index, X = index_of(X), self._ready(X)[:]  # what is given back is dense
         eps = fixed_deviates(n_draws, self.net_.module_.n_components)
         missing = np.flatnonzero(np.isnan(X).any(axis=1))
         rng = np.random.RandomState(seed_from(random_state))
@@ -68,5 +70,5 @@ class Imputation:
                 values = unscaled(values, self.mean_, self.scale_)
                 one[missing] = np.where(np.isnan(X[missing]), values, X[missing])
         if self._table is not None and multiple:
-            return [self._as_table(one) for one in out]
-        return out if multiple else self._as_table(out[0])
+            return [self._as_table(one, index) for one in out]
+        return out if multiple else self._as_table(out[0], index)

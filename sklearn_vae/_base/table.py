@@ -273,10 +273,15 @@ def clipped(x, schema):
     return np.where(known, np.clip(x, least, most), x)
 
 
-def to_table(x, schema):
+def index_of(X):
+    """The labels of the rows of a pandas object; None of anything else."""
+    return X.index if hasattr(X, "iloc") else None
+
+
+def to_table(x, schema, index=None):
     """An array of floats (n, n_features) as a table of the kind that the schema is of.
 
-    Integers are rounded. A column with NaN keeps floats.
+    Integers are rounded. A column with NaN keeps floats. An index labels the rows, in pandas.
     """
     columns = {name: _column(x[:, j], schema, j) for j, name in enumerate(schema["names"])}
     if schema["container"] is None:
@@ -291,7 +296,7 @@ def to_table(x, schema):
                 out[name] = library.Categorical(values, levels, ordered=ordered)
             else:
                 out[name] = library.Series(values, dtype=_kept_dtype(dtype, values))
-        return library.DataFrame(out)
+        return library.DataFrame(out) if index is None else library.DataFrame(out).set_axis(index)
     series = []
     for j, (name, values) in enumerate(columns.items()):
         base = schema["dtypes"][j].split("(")[0]
