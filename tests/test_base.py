@@ -274,7 +274,8 @@ def test_awkward_but_lawful_data(Estimator):
         ([[1.0, 2.0]], "minimum of 2 is required"),
         (np.empty((5, 0)), r"0 feature\(s\)"),
         ([1.0, 2.0], "2D array"),
-        (np.array([[1.0], [1e300], [-1e300]]), "too large for dtype"),
+        (np.array([[1.0], [1e300], [-1e300]]), "Column 0 of X has values of which the variance"),
+        (np.array([[1e-200], [3e-200], [0.0]]), "Column 0 of X has values of which the variance"),
     ],
 )
 def test_bad_data(Estimator, X, message):

@@ -36,6 +36,20 @@ def check_not_empty(model, X):
         )
 
 
+def check_scale(model, columns):
+    """Refuse columns whose variance float64 cannot hold; constant ones are left out."""
+    lowest, highest = columns.lowest, columns.highest
+    with np.errstate(over="ignore", under="ignore"):
+        is_tiny = (model.scale_ == 0) & ((highest - lowest) ** 2 < np.finfo(np.float64).tiny)
+    lost = np.flatnonzero(vary(lowest, highest) & (is_tiny | ~np.isfinite(model.scale_)))
+    if len(lost):
+        raise ValueError(
+            f"Column {model._feature_names()[lost[0]]!r} of X has values of which the variance is "
+            f"too large or too small for dtype('float64') ({len(lost)} such columns). Take its "
+            "logarithm, or multiply it by a constant."
+        )
+
+
 def warn_of_collapse(model):
     """Say that most components tell nothing of a sample."""
     d = model.n_components

@@ -255,8 +255,9 @@ class Fitting(CallbackSupportMixin):
             seed, epochs_before = self._seed, self.n_iter_
         else:
             seed, epochs_before = seed_from(self.random_state), 0
-            scaling = spec.likelihood.scaling(columns_of(X, weight), self.standardize)
-            self.mean_, self.scale_ = scaling
+            columns = columns_of(X, weight)
+            self.mean_, self.scale_ = spec.likelihood.scaling(columns, self.standardize)
+            checks.check_scale(self, columns)
             self._filling = self._fill_by(spec, X, weight) if missing else None
         # Where training goes on it draws other numbers than it began with.
         return seed, np.random.SeedSequence([seed, epochs_before]).generate_state(6).tolist()
