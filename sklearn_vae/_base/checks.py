@@ -11,7 +11,7 @@ from ..likelihoods.scaling import vary
 from ..parts import Part
 from ..posteriors import Posterior
 from ..training import VAENet
-from .data import chunks
+from .data import chunks, widened
 
 ARCHITECTURE = (
     "n_components",
@@ -84,11 +84,10 @@ def warn_of_columns_left_out(model, X):
     if not len(out):
         return
     before = model.mean_[out]
-    lowest = highest = before
+    bounds = before, before
     for rows in chunks(X):
-        lowest = np.fmin(lowest, np.fmin.reduce(X[rows][:, out], axis=0))
-        highest = np.fmax(highest, np.fmax.reduce(X[rows][:, out], axis=0))
-    is_new = np.isnan(before) & ~np.isnan(highest) | vary(lowest, highest)
+        bounds = widened(bounds, X[rows][:, out])
+    is_new = np.isnan(before) & ~np.isnan(bounds[0]) | vary(*bounds)
     if is_new.any():
         names = model._feature_names()
         few = ", ".join(str(names[j]) for j in out[is_new][:5])

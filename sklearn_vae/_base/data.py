@@ -69,14 +69,18 @@ def columns_of(X, weight=None):
     """
     with np.errstate(over="ignore", invalid="ignore"), warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)
-        scaler, lowest, highest = StandardScaler(), np.inf, -np.inf
+        scaler, bounds = StandardScaler(), np.full((2, X.shape[1]), np.nan)
         for rows in chunks(X):
-            scaler.partial_fit(X[rows], sample_weight=None if weight is None else weight[rows])
-            lowest = np.fmin(lowest, np.fmin.reduce(X[rows], axis=0)).astype(np.float64)
-            highest = np.fmax(highest, np.fmax.reduce(X[rows], axis=0)).astype(np.float64)
-    nothing = lowest > highest  # where all values are missing
-    lowest, highest = (np.where(nothing, np.nan, bound) for bound in (lowest, highest))
-    return Columns(scaler.mean_, scaler.var_, lowest, highest)
+            x = X[rows]
+            scaler.partial_fit(x, sample_weight=None if weight is None else weight[rows])
+            bounds = widened(bounds, x)
+    return Columns(scaler.mean_, scaler.var_, *bounds)
+
+
+def widened(bounds, x):
+    """Bounds of columns, (n_features,) each, widened to rows x; NaN where no value is known."""
+    lowest, highest = bounds
+    return np.fmin(lowest, np.fmin.reduce(x, axis=0)), np.fmax(highest, np.fmax.reduce(x, axis=0))
 
 
 def rows_at_once(X):

@@ -11,6 +11,7 @@ import importlib
 import numpy as np
 
 from ..likelihoods import LIKELIHOODS, Categorical, Mixed
+from .data import widened
 
 MOST_LEVELS = 255
 REAL, BOOLEAN, CATEGORY = "real", "boolean", "category"
@@ -261,10 +262,8 @@ def to_numbers(X, schema, handle_unknown):
 
 def with_range(schema, x):
     """The schema, with the range so far of each column of numbers (n, n_features)."""
-    least, most = np.fmin.reduce(x, axis=0), np.fmax.reduce(x, axis=0)
-    if "range" in schema:
-        least, most = np.fmin(least, schema["range"][0]), np.fmax(most, schema["range"][1])
-    return {**schema, "range": [least.tolist(), most.tolist()]}
+    bounds = widened(schema.get("range", (np.nan, np.nan)), x)
+    return {**schema, "range": [bound.tolist() for bound in bounds]}
 
 
 def clipped(x, schema):
