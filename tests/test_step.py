@@ -1,6 +1,7 @@
 """The step with its gradients written out, held to autograd's."""
 
 import copy
+import math
 
 import numpy as np
 import pytest
@@ -158,9 +159,7 @@ def test_a_step_is_the_ordinary_step(size, is_weighted):
             net.optimizer_.param_groups[0]["lr"] = lr
         steps = nets[0].train_step, step_for(nets[1], None)
         losses = [take((rows, x))["loss"] for take in steps]
-        torch.testing.assert_close(losses[1], losses[0].detach())
-        assert losses[1].dtype == torch.float32
-        assert not losses[1].is_inference()
+        assert losses[1] == pytest.approx(losses[0].item(), rel=1e-5)
     for one, other in zip(*(net.module_.parameters() for net in nets), strict=True):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-6)
     states = [net.optimizer_.state_dict()["state"] for net in nets]
@@ -348,7 +347,7 @@ def test_a_loss_that_is_not_finite_is_an_error(bad, written, monkeypatch):
     with torch.no_grad():
         net.module_.decoder.linear.bias.fill_(bad)
     x = torch.rand(N, D)
-    assert not torch.isfinite(step_for(net, None)((x, x))["loss"])
+    assert not math.isfinite(step_for(net, None)((x, x))["loss"])
 
 
 def test_the_short_step_of_the_optimizer_is_its_own():

@@ -327,7 +327,7 @@ def test_the_first_steps_are_small(Estimator):
 
 
 def test_held_out_rows_are_trained_on_from_the_best_weights(Estimator):
-    """For three quarters of the epochs that were best."""
+    """For a third of the epochs that were best."""
     stages, best = [], []
 
     class Stages(Callback):
@@ -340,11 +340,11 @@ def test_held_out_rows_are_trained_on_from_the_best_weights(Estimator):
 
     quick(Estimator, max_iter=20, net_params={"callbacks": [Stages()]}).fit(X)
     assert best[0] > 0
-    assert stages.count("refit") == -(-3 * best[0] // 4)
+    assert stages.count("refit") == -(-best[0] // 3)
 
 
 def test_smaller_steps_follow_where_no_epoch_helped(Estimator):
-    """The refit goes on at their rate, for three quarters of their best epochs."""
+    """The refit goes on at their rate, for a third of their best epochs."""
     stages, best, rates = [], {}, {}
 
     class Stages(Callback):
@@ -364,7 +364,7 @@ def test_smaller_steps_follow_where_no_epoch_helped(Estimator):
     ).fit(X)
     assert list(dict.fromkeys(stages)) == ["first start", "smaller steps", "refit"]
     assert best["first start"] == 0 < best["smaller steps"]
-    assert stages.count("refit") == -(-3 * best["smaller steps"] // 4)
+    assert stages.count("refit") == -(-best["smaller steps"] // 3)
     assert rates == pytest.approx({"first start": 0.1, "smaller steps": 0.02, "refit": 0.01})
     assert small.n_iter_ == stages.count("first start") + stages.count("smaller steps")
     linear = Estimator(2, hidden_layer_sizes=(), random_state=0).fit(X)

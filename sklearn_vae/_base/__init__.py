@@ -85,7 +85,7 @@ class BaseVAE(Fitting, Evaluation, Imputation, Loadings, DocumentationLink, Base
         self,
         n_components=2,
         *,
-        hidden_layer_sizes=(128, 128),
+        hidden_layer_sizes=(96, 96),
         activation="auto",
         encoder=None,
         decoder=None,

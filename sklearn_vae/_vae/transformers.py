@@ -11,7 +11,7 @@ PARAMETERS = """
     n_components : int, default=2
         Number of components d, the dimension of z. It may exceed the number of features.
 
-    hidden_layer_sizes : array-like of int, default=(128, 128)
+    hidden_layer_sizes : array-like of int, default=(96, 96)
         Width of each hidden layer of the encoder; the decoder has them in reverse. ``()`` gives a
         linear model: probabilistic PCA with shared noise, factor analysis with noise per feature.
 
@@ -373,7 +373,7 @@ class RhoVAETransformer(BaseVAE):
         self,
         n_components=2,
         *,
-        hidden_layer_sizes=(128, 128),
+        hidden_layer_sizes=(96, 96),
         activation="auto",
         encoder=None,
         decoder=None,

@@ -67,7 +67,7 @@ TRIAL = (25, 0.05), (75, 0.5)
 FULL_STEPS, SMALLEST_STEPS = 0.5, 0.1
 FULL_WIDTH = 200  # features, up to which steps have their full size
 DECAY = 0.2  # of the learning rate, in the smaller steps
-LONGER, SHARE = 0.75, 0.5  # of the best epochs, and of the learning rate, in the refit
+LONGER, SHARE = 1 / 3, 0.5  # of the best epochs, and of the learning rate, in the refit
 
 
 class Run(NamedTuple):

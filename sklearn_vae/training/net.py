@@ -244,7 +244,7 @@ class VAENet(Staged, NeuralNet):
             self._same_noise_again()
         losses, sizes = [], []
         for batch in iterator:
-            losses.append(_number(step_fn(batch, **fit_params)["loss"].detach()))
+            losses.append(_number(step_fn(batch, **fit_params)["loss"]))
             sizes.append(Batch.of(batch[0]).total)
         if isinstance(losses[0], Tensor):
             losses = torch.stack(losses).tolist()  # the device is waited for once, here
@@ -438,10 +438,12 @@ class VAENet(Staged, NeuralNet):
         return {**super().__getstate__(), "_converted": None}
 
 
-def _number(loss: Tensor) -> float | Tensor:
+def _number(loss: float | Tensor) -> float | Tensor:
     """A loss as a number where that takes no waiting: on a CPU.
 
     There a tensor that is kept would lie among the large ones of the step, and memory that is freed
     around it is not used again.
     """
-    return loss.item() if loss.device.type == "cpu" else loss
+    if isinstance(loss, float):
+        return loss
+    return loss.item() if loss.device.type == "cpu" else loss.detach()

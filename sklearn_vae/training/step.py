@@ -163,7 +163,7 @@ class WrittenStep:
         eps = torch.randn(net.shape_of_deviates(len(y)), generator=generator, dtype=y.dtype)
         with torch.inference_mode():
             loss = function(rows, y, eps)
-        return {"loss": torch.tensor(loss + net.log_scale, dtype=y.dtype)}
+        return {"loss": loss + net.log_scale}
 
 
 def share_of(rows: Batch) -> Share:
