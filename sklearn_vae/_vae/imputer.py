@@ -33,9 +33,9 @@ class VAEImputer(TransformerMixin, Around):
     estimator : estimator or None, default=None
         An estimator of this package, which is cloned and fitted. None for a
         :class:`VAETransformer` that divides each column by its standard deviation, has a noise
-        variance for each column, two hidden layers of 128, a learning rate of 2e-3, and one
-        component less than there are columns, at most 30. With so many the
-        Gaussian distribution that training starts at can have any covariance.
+        variance for each column, a learning rate of 2e-3, and one component less than there are
+        columns, at most 30. With so many the Gaussian distribution that training starts at can have
+        any covariance.
 
     n_draws : int, default=64
         Draws of the components over which a conditional mean is taken.
@@ -137,13 +137,8 @@ class VAEImputer(TransformerMixin, Around):
         X_known = X[:, ~self._is_empty]
         n_components = min(max(X_known.shape[1] - 1, 1), MOST_COMPONENTS)
         likelihood = LIKELIHOODS["gaussian"]("per_feature")
-        default = VAETransformer(
-            n_components,
-            hidden_layer_sizes=(128, 128),
-            likelihood=likelihood,
-            standardize=True,
-            learning_rate_init=RATE,
-        )
+        settings = {"likelihood": likelihood, "standardize": True, "learning_rate_init": RATE}
+        default = VAETransformer(n_components, **settings)
         self._fit_inside(self._inside(default, self._seed), X, y, X_known)
         self.indicator_ = None
         if self.add_indicator:
