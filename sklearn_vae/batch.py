@@ -86,9 +86,12 @@ class Batch:
         return len(self.x)
 
     def __getitem__(self, index: slice | Tensor) -> "Batch":
-        def take(field: Tensor) -> Tensor:
-            if isinstance(index, Tensor) and index.dtype == torch.long:
-                return field.index_select(0, index)  # a third of the time of field[index]
-            return field[index]
+        if self.is_plain:
+            return Batch(self.x[index])
+        return self.map(lambda field: field[index])
 
-        return Batch(take(self.x)) if self.is_plain else self.map(take)
+    def at(self, indices: Tensor) -> "Batch":
+        """Rows at indices (n,) from 0 on, in a third of the time of ``self[indices]``."""
+        if self.is_plain:
+            return Batch(self.x.index_select(0, indices))
+        return self.map(lambda field: field.index_select(0, indices))

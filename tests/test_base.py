@@ -18,6 +18,7 @@ from sklearn.decomposition import PCA, FactorAnalysis
 from sklearn.exceptions import NotFittedError
 from sklearn.metrics import r2_score
 
+from sklearn_vae.batch import Batch
 from sklearn_vae.datasets import make_sine_sum
 from sklearn_vae.likelihoods import Gaussian
 from sklearn_vae.objectives import ELBO, IWAE
@@ -640,6 +641,14 @@ def record_sizes(sizes):
         return rows_for_net(X, rows, *scaling)
 
     return recorded
+
+
+@pytest.mark.parametrize("weight", [None, torch.arange(5.0)])
+def test_rows_are_taken_by_their_indices(weight):
+    batch, order = Batch(torch.arange(10.0).reshape(5, 2), weight=weight), torch.tensor([3, 0, 4])
+    for one, other in zip(batch.at(order).fields, batch[order].fields, strict=True):
+        assert (one is None and other is None) or torch.equal(one, other)
+    torch.testing.assert_close(Rows(batch)[-1][1], batch.x[-1:])
 
 
 @pytest.mark.parametrize("n", [1, 5, 64, 1000])

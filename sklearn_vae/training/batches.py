@@ -109,6 +109,7 @@ class TensorBatches(DataLoader):
     def __iter__(self) -> Iterator[tuple[Batch, Tensor]]:
         rows = self.dataset.rows
         order = self.dataset.shuffled(self.generator) if self.shuffle else None
+        at = getattr(rows, "at", rows.__getitem__)
         for start, stop in zip(self.bounds[:-1], self.bounds[1:], strict=True):
-            batch = rows[start:stop] if order is None else rows[order[start:stop]]
+            batch = rows[start:stop] if order is None else at(order[start:stop])
             yield batch, batch.x
