@@ -13,7 +13,7 @@ from .images import (
     is_narrow,
     transposed,
 )
-from .linear_path import ACTIVATIONS, MLP, LinearPath, Tanh, last_layer, layers_of
+from .linear_path import ACTIVATIONS, MLP, LinearPath, Tanh, fast_tanh, last_layer, layers_of
 
 __all__ = [
     "ACTIVATIONS",
@@ -25,6 +25,7 @@ __all__ = [
     "ImageShape",
     "LinearPath",
     "Tanh",
+    "fast_tanh",
     "is_narrow",
     "last_layer",
     "layers_of",

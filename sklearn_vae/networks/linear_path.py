@@ -27,12 +27,12 @@ import torch
 from torch import Tensor, nn
 
 
-def fast_tanh(x: Tensor) -> Tensor:
+def fast_tanh(x: Tensor, out: Tensor | None = None) -> Tensor:
     """Tanh x = 2 logistic(2 x) - 1, to the rounding of numbers near 1.
 
-    torch takes three to eight times as long for its own.
+    torch takes two to eight times as long for its own.
     """
-    return (x + x).sigmoid_().mul_(2).sub_(1)
+    return torch.add(x, x, out=out).sigmoid_().mul_(2).sub_(1)
 
 
 class Tanh(nn.Tanh):

@@ -12,7 +12,9 @@ LEAST_STEPS, MOST_STEPS = 40, 200
 FEWEST_EPOCHS, ENOUGH_EPOCHS, SHARE = 5, 20, 0.2
 # Times those epochs, and times the most steps, where the patience is to be thorough.
 THOROUGH, THOROUGH_MOST = 8, 4
-WORTH = 0.01  # what an improvement is then, as a share of all that was gained since the start
+# What an improvement is, as a share of all that was gained since the start, and in a training that
+# goes on from another.
+WORTH, WORTH_AFTER = 0.01, 0.005
 
 
 class StopTraining(Exception):
@@ -34,8 +36,8 @@ class Fall:
         Its least when it last counted as fallen.
     """
 
-    def __init__(self):
-        self.first, self.lowest, self.mark = None, math.inf, math.inf
+    def __init__(self, first: float | None = None):
+        self.first, self.lowest, self.mark = first, math.inf, math.inf
 
     def note(self, loss: float) -> None:
         """Take the loss after one more epoch."""
@@ -94,10 +96,14 @@ class KeepBest(Callback):
         improvement of `tol` counts.
     stopped_ : bool
         Whether this callback ended the training.
+
+    before : KeepBest or None
+        Of the training that this one goes on from. What that one gained counts as well, and half a
+        per cent of it all is an improvement.
     """
 
     best_, misses_, epochs_, best_epoch_, weights_ = math.inf, 0, 0, 0, None
-    still_improving_, stopped_, is_thorough = False, False, False
+    still_improving_, stopped_, is_thorough, before = False, False, False, None
 
     def __init__(
         self, patience: float | str = math.inf, tol: float = 0.0, most_steps: int = MOST_STEPS
@@ -107,7 +113,8 @@ class KeepBest(Callback):
         self.most_steps = most_steps
 
     def on_train_begin(self, net: NeuralNet, **kwargs: Any) -> None:
-        self.watched_, self.best_ = (Fall(), Fall()), math.inf
+        firsts = (None, None) if self.before is None else self.before.firsts_
+        self.watched_, self.best_ = tuple(map(Fall, firsts)), math.inf
         self.misses_, self.weights_ = 0, None
         self.epochs_ = self.best_epoch_ = 0
         self.still_improving_ = self.stopped_ = False
@@ -124,13 +131,19 @@ class KeepBest(Callback):
         self.epochs_ += 1
         loss = net.history[-1, "valid_loss"] if dataset_valid else net.loss_of(net.watched_rows_)
         self._offer(net, loss, dataset_valid)
-        worth = 0 if self.patience != "auto" or self.is_thorough else WORTH
+        worth = WORTH if self.before is None else WORTH_AFTER
+        worth = 0 if self.patience != "auto" or self.is_thorough else worth
         has_fallen = [fall.is_new(self.tol, worth) for fall in self.watched_]
         in_warmup = net.epoch_ <= net.criterion_.kl_warmup
         self.misses_ = 0 if any(has_fallen) or in_warmup else self.misses_ + 1
         if self.misses_ >= self.epochs_allowed(net):
             self.stopped_ = True
             raise StageIsOver
+
+    @property
+    def firsts_(self) -> list[float]:
+        """Where the losses that are watched began."""
+        return [fall.first for fall in self.watched_]
 
     def epochs_allowed(self, net: NeuralNet) -> float:
         """Epochs without an improvement that are allowed now."""

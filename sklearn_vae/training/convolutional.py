@@ -28,7 +28,7 @@ class Dense(Layer):
 
     def backward(self, grad: Tensor, to_input: bool) -> Tensor | None:
         super().backward(self.x, grad)
-        return torch.mm(grad, self.weight) if to_input else None
+        return self.to_input(grad) if to_input else None
 
 
 class Convolution:

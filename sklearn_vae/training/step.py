@@ -52,13 +52,16 @@ Share = float | Tensor  # p, of shape (n, 1) where rows differ in it
 
 def gaussian(likelihood: Gaussian, mean: Tensor, x: Tensor, share: Share) -> tuple[float, Tensor]:
     """The mean of -log p(x | z) over rows, and its gradient."""
-    D, noise, away = x.shape[1], likelihood.noise.log_variance, mean.sub_(x)
-    counted, shared = away * share, not noise.ndim
+    D, noise, away = x.shape[1], likelihood.noise.log_variance, torch.empty_like(x)
+    torch.sub(mean, x, out=away)  # row by row, whatever the mean is
+    # What rows have in common is multiplied last.
+    weighed, share = (away, share) if isinstance(share, float) else (away * share, 1.0)
+    shared = not noise.ndim
     if shared:  # its arithmetic is Python's
-        squares = torch.dot(away.view(-1), counted.view(-1)).item() / D
+        squares = torch.dot(away.view(-1), weighed.view(-1)).item() * share / D
         of, number = math, noise.item()
     else:
-        of, number, squares = torch, noise.detach(), (away * counted).sum(0)
+        of, number, squares = torch, noise.detach(), (away * weighed).sum(0) * share
     tanh = of.tanh(number / LOG_LIMIT)
     precision = of.exp(-LOG_LIMIT * tanh)
     deviance = squares * precision
@@ -66,7 +69,7 @@ def gaussian(likelihood: Gaussian, mean: Tensor, x: Tensor, share: Share) -> tup
     if noise.grad is not None:
         slope = 0.5 * (1 - deviance) * (1 - tanh * tanh)
         noise.grad[...] = D * slope if shared else slope
-    return D * nats if shared else nats.sum().item(), counted.mul_(precision)
+    return D * nats if shared else nats.sum().item(), weighed.mul_(precision * share)
 
 
 def bernoulli(
@@ -124,7 +127,13 @@ class WrittenStep:
         q = self.module.posterior(numbers, self.module.n_components)
         noise = q.color(eps)
         nats, grad = self.loss_of(self.module.likelihood, self.decoder(q.mean + noise), y, share)
-        return nats, (q.kl()[:, None] * share).sum().item(), grad, share, (q, numbers, eps, noise)
+        return (
+            nats,
+            (q.kl_per_component() * share).sum().item(),
+            grad,
+            share,
+            (q, numbers, eps, noise),
+        )
 
     def gradients(self, rows: Batch, y: Tensor, eps: Tensor, kl_weight: float) -> float:
         """Write the gradients of all parameters; return the loss."""
