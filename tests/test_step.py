@@ -134,6 +134,31 @@ def test_gradients_at_extreme_numbers(covariance_type):
         assert_equal_gradients(net, x, eps)
 
 
+def test_steps_write_over_what_others_gave():
+    """Fewer rows, more rows and a validation in between: each step is as if it were the first."""
+    nets = [net_of(2, hidden_layer_sizes=(40, 6)) for _ in range(2)]
+    (x, eps), _ = map(random_batch, nets)
+    used = WrittenStep(nets[0])
+    for n in (7, 3, 7, 1, 3, 7):
+        with torch.inference_mode():
+            used.parts(Batch(x.flip(0)), x.flip(0), eps)
+            given = Batch(x[:n]), x[:n], eps[:n], 1.0
+            assert used.gradients(*given) == WrittenStep(nets[1]).gradients(*given)
+        for one, other in zip(*(net.module_.parameters() for net in nets), strict=True):
+            torch.testing.assert_close(one.grad, other.grad, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("has_long_vectors", [False, True])
+def test_tanh_is_the_same_with_short_and_with_long_vectors(has_long_vectors, monkeypatch):
+    monkeypatch.setattr(perceptron, "HAS_LONG_VECTORS", has_long_vectors)
+    x = torch.tensor([-100, -1, -1e-3, 0, 1e-20, 0.5, 9.0, math.inf])
+    given = x.clone()
+    assert perceptron.tanh(given) is given
+    torch.testing.assert_close(given, torch.tanh(x), rtol=0, atol=2.5e-7)
+    net = net_of(hidden_layer_sizes=(40, 6), activation="tanh")
+    assert_equal_gradients(net, *random_batch(net))
+
+
 def test_gradients_with_other_targets_and_a_frozen_noise():
     net = net_of()
     x, eps = random_batch(net)

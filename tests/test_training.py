@@ -1,5 +1,6 @@
 """How skorch runs the module: batches, seeds, callbacks, and the door to the rest of skorch."""
 
+import copy
 import itertools
 import pickle
 from types import SimpleNamespace
@@ -23,6 +24,7 @@ from sklearn_vae import VAETransformer
 from sklearn_vae.batch import Batch
 from sklearn_vae.likelihoods import Gaussian
 from sklearn_vae.objectives import ELBO
+from sklearn_vae.selection import multistart
 from sklearn_vae.training import (
     KeepBest,
     Rows,
@@ -341,6 +343,30 @@ def test_held_out_rows_are_trained_on_from_the_best_weights(Estimator):
     quick(Estimator, max_iter=20, net_params={"callbacks": [Stages()]}).fit(X)
     assert best[0] > 0
     assert stages.count("refit") == -(-best[0] // 3)
+
+
+def test_smaller_steps_end_where_they_add_little(Estimator, monkeypatch):
+    """With many rows they go on from the first start: what that one gained counts as well."""
+    monkeypatch.setattr(multistart, "FEW_ROWS", 300)
+    monkeypatch.setattr(multistart, "FULL_STEPS", 1e-9)  # whatever the noise
+    rates, watches = {}, {}
+
+    class Stages(Callback):
+        def on_train_end(self, net, **kwargs):
+            rates[net.stage_] = net.optimizer_.param_groups[0]["lr"]
+            watches[net.stage_] = copy.copy(net.keep_best_)
+
+    rng = np.random.RandomState(0)
+    Z = rng.randn(400, 2)
+    X = np.tanh(2 * Z @ rng.randn(2, 6)) + 0.3 * rng.randn(400, 6)
+    model = Estimator(2, random_state=0, net_params={"callbacks": [Stages()]}).fit(X)
+    assert list(watches) == ["first start", "smaller steps"]
+    assert rates["smaller steps"] == pytest.approx(0.4 * rates["first start"])
+    first, second = watches.values()
+    assert second.watched_[0].first == first.watched_[0].first
+    assert second.watched_[0].first > second.watched_[0].lowest
+    assert (first.before, model.net_.keep_best_.before) == (None, None)
+    assert second.stopped_
 
 
 def test_smaller_steps_follow_where_no_epoch_helped(Estimator):
