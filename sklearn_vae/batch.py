@@ -90,8 +90,12 @@ class Batch:
             return Batch(self.x[index])
         return self.map(lambda field: field[index])
 
-    def at(self, indices: Tensor) -> "Batch":
-        """Rows at indices (n,) from 0 on, in a third of the time of ``self[indices]``."""
+    def at(self, indices: Tensor, over: "Batch | None" = None) -> "Batch":
+        """Rows at indices (n,) from 0 on, in a third of the time of ``self[indices]``.
+
+        They may be written over a batch of as many rows of which nobody asks any more.
+        """
         if self.is_plain:
-            return Batch(self.x.index_select(0, indices))
+            out = None if over is None or len(over) != len(indices) else over.x
+            return Batch(torch.index_select(self.x, 0, indices, out=out))
         return self.map(lambda field: field.index_select(0, indices))

@@ -17,7 +17,7 @@ from sklearn_vae.likelihoods import Gaussian
 from sklearn_vae.networks import ACTIVATIONS
 from sklearn_vae.objectives import ELBO
 from sklearn_vae.posteriors import NARROWEST, POSTERIORS
-from sklearn_vae.training import Seeds, VAENet, perceptron, step
+from sklearn_vae.training import Rows, Seeds, TensorBatches, VAENet, perceptron, step
 from sklearn_vae.training.adamw import adamw
 from sklearn_vae.training.step import WrittenStep, step_for
 from sklearn_vae.training.streams import Streams
@@ -392,3 +392,33 @@ def test_the_short_step_of_the_optimizer_is_its_own():
         for a, b in zip(*(net.module_.parameters() for net in nets), strict=True):
             torch.testing.assert_close(a, b, rtol=1e-6, atol=1e-7)
             assert one.state[a]["step"] == other.state[b]["step"] == k + 1
+
+
+def test_batches_are_written_over_where_nobody_else_is_about():
+    """Their rows are the same; who watches batches is given each in memory of its own."""
+    x = torch.arange(60.0).reshape(20, 3)
+    batches = TensorBatches(Rows(Batch(x)), 8, shuffle=True)
+
+    def rows_and_places():
+        batches.generator = torch.Generator().manual_seed(0)
+        return zip(*((batch.x.clone(), batch.x.data_ptr()) for batch, _ in batches), strict=True)
+
+    rows, _ = rows_and_places()
+    batches.writes_over = True
+    again, places = rows_and_places()
+    for one, other in zip(rows, again, strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=0)
+    assert list(map(len, again)) == [8, 8, 4]
+    assert places[0] == places[1] != places[2]
+    torch.testing.assert_close(x, torch.arange(60.0).reshape(20, 3))
+
+    seen = []
+
+    class Watcher(Callback):
+        def on_batch_end(self, net, batch, training=False, **kwargs):
+            seen.append(batch[0].x if training else None)
+
+    X = np.random.RandomState(0).randn(30, 3)
+    params = {"batch_size": 10, "max_iter": 1, "early_stopping": False}
+    VAETransformer(2, net_params={"callbacks": [Watcher()]}, **params).fit(X)
+    assert len({rows.data_ptr() for rows in seen if rows is not None}) == 3

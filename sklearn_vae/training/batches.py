@@ -89,7 +89,14 @@ class TensorBatches(DataLoader):
 
     A remainder of a single row joins the batch before it: no row is dropped, and no batch is too
     small for a layer that normalises over it.
+
+    Attributes
+    ----------
+    writes_over : bool
+        Whether a shuffled batch may be written over the one before.
     """
+
+    writes_over = False
 
     def __init__(
         self,
@@ -107,9 +114,15 @@ class TensorBatches(DataLoader):
         return len(self.bounds) - 1
 
     def __iter__(self) -> Iterator[tuple[Batch, Tensor]]:
-        rows = self.dataset.rows
         order = self.dataset.shuffled(self.generator) if self.shuffle else None
-        at = getattr(rows, "at", rows.__getitem__)
+        batch = None
         for start, stop in zip(self.bounds[:-1], self.bounds[1:], strict=True):
-            batch = rows[start:stop] if order is None else at(order[start:stop])
+            if order is None:
+                batch = self.dataset.rows[start:stop]
+            else:
+                batch = self._at(order[start:stop], batch if self.writes_over else None)
             yield batch, batch.x
+
+    def _at(self, indices: Tensor, over: Batch | None) -> Batch:
+        rows = self.dataset.rows
+        return rows.at(indices, over) if isinstance(rows, Batch) else rows[indices]

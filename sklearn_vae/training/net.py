@@ -172,6 +172,7 @@ class VAENet(Staged, NeuralNet):
                 iterator.collate_fn = as_it_is
             if training:
                 iterator.generator = self._streams and self._streams.shuffle
+                iterator.writes_over = self._written is not None
         return iterator
 
     def run_single_epoch(

@@ -52,8 +52,8 @@ Share = float | Tensor  # p, of shape (n, 1) where rows differ in it
 
 def gaussian(likelihood: Gaussian, mean: Tensor, x: Tensor, share: Share) -> tuple[float, Tensor]:
     """The mean of -log p(x | z) over rows, and its gradient."""
-    D, noise, away = x.shape[1], likelihood.noise.log_variance, torch.empty_like(x)
-    torch.sub(mean, x, out=away)  # row by row, whatever the mean is
+    D, noise = x.shape[1], likelihood.noise.log_variance
+    away = torch.sub(mean, x, out=mean if mean.is_contiguous() else torch.empty_like(x))
     # What rows have in common is multiplied last.
     weighed, share = (away, share) if isinstance(share, float) else (away * share, 1.0)
     shared = not noise.ndim
@@ -76,7 +76,7 @@ def bernoulli(
     likelihood: Bernoulli, logits: Tensor, x: Tensor, share: Share
 ) -> tuple[float, Tensor]:
     """The same, with log(1 + exp(y)) - y x for the logit y; beyond 50, log(1 + exp(y)) is y."""
-    nats = torch.addcmul(softplus(logits, threshold=50), logits, x, value=-1).sum(1, keepdim=True)
+    nats = softplus(logits, threshold=50).addcmul_(logits, x, value=-1).sum(1, keepdim=True)
     return (nats * share).sum().item(), logits.sigmoid_().sub_(x).mul_(share)
 
 
