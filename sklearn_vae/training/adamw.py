@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 MOMENTS = "exp_avg", "exp_avg_sq", "step"
+ONE = torch.tensor(1.0)  # a number of Python would be made a tensor at each step
 HOOKS = "_optimizer_step_pre_hooks", "_optimizer_step_post_hooks"
 
 
@@ -28,7 +29,7 @@ def adamw(optimizer: torch.optim.Optimizer) -> Callable:
     tensors = [p.detach() for p in params], [p.grad for p in params], means, squares, [], steps
 
     def step() -> None:
-        counts.add_(1)
+        counts.add_(ONE)
         options = {name: group[name] for name in ("lr", "weight_decay", "eps", "maximize")}
         beta1, beta2 = group["betas"]
         torch._fused_adamw_(*tensors, beta1=beta1, beta2=beta2, amsgrad=False, **options)

@@ -41,6 +41,7 @@ from ..module import VAE
 from ..objectives import ELBO
 from ..posteriors import NARROWEST, POSTERIORS, WIDEST, Full, Posterior, ScaledAR1
 from ..priors import StandardNormal
+from .adamw import ONE
 from .convolutional import ImageNetwork, is_convolutional
 from .graph import is_known
 from .perceptron import Network, is_perceptron
@@ -89,7 +90,7 @@ def to_numbers(
     """The gradient of the encoder's numbers, for ``z = q.mean + noise`` and the weight w p."""
     d = eps.shape[1]
     own = q.scale * eps if isinstance(q, Full) else noise
-    twice = (z_grad * own).add_(q.scale.square().sub_(1).mul_(weight))
+    twice = (z_grad * own).add_(q.scale.square().sub_(ONE).mul_(weight))
     twice, number = twice.sum_to_size(q.scale.shape), numbers[:, q.log_variances(d)]
     # The slope of celu, times 1/2; that of the clamp is 1 at its bound.
     half = aten.elu_backward.default(twice, WIDEST, 0.5, 1 / WIDEST, False, -number)
