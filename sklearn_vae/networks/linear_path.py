@@ -26,7 +26,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-
 MINUS_ONE = torch.tensor(-1.0)  # a number of Python would be made a tensor at each use
 
 
