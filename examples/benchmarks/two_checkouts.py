@@ -22,6 +22,7 @@ import sys
 import time
 import warnings
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from queue import Queue
 
@@ -113,14 +114,15 @@ def compare(options):
 
 
 def linear(tables, name, d, seed):
-    """The scores of the linear models."""
+    """The scores of the linear models; NaN where the covariance is singular to rounding."""
     X, X_test, *_ = split_of(*tables[name], seed)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return {
-            "pca": PCA(d, random_state=0).fit(X).score(X_test),
-            "fa": FactorAnalysis(d, random_state=0).fit(X).score(X_test),
-        }
+    scores = {}
+    for who, make in {"pca": PCA, "fa": FactorAnalysis}.items():
+        with warnings.catch_warnings(), suppress(np.linalg.LinAlgError):
+            warnings.simplefilter("ignore")
+            scores[who] = np.nan
+            scores[who] = make(d, random_state=0).fit(X).score(X_test)
+    return scores
 
 
 def report(cells, write):
