@@ -116,11 +116,11 @@ def compare(options):
 def linear(tables, name, d, seed):
     """The scores of the linear models; NaN where the covariance is singular to rounding."""
     X, X_test, *_ = split_of(*tables[name], seed)
-    scores = {}
-    for who, make in {"pca": PCA, "fa": FactorAnalysis}.items():
+    models = {"pca": PCA, "fa": FactorAnalysis}
+    scores = dict.fromkeys(models, np.nan)
+    for who, make in models.items():
         with warnings.catch_warnings(), suppress(np.linalg.LinAlgError):
             warnings.simplefilter("ignore")
-            scores[who] = np.nan
             scores[who] = make(d, random_state=0).fit(X).score(X_test)
     return scores
 

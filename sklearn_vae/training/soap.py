@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 from torch.linalg import qr
 
-from .adamw import MOMENTS, adamw, is_plain, states_of
+from .adamw import MOMENTS, ONE, adamw, is_plain, states_of
 
 WIDEST = 256
 FRESH = 10  # steps
@@ -147,7 +147,7 @@ class Update:
             return
         if self.moved is None:
             self._begin()
-        self.counts.add_(1)
+        self.counts.add_(ONE)
         self.steps += 1
         grads = [p.grad if layer is None else layer.gradient() for p, layer in self.sources]
         if self.turned:

@@ -128,13 +128,8 @@ class WrittenStep:
         q = self.module.posterior(numbers, self.module.n_components)
         noise = q.color(eps)
         nats, grad = self.loss_of(self.module.likelihood, self.decoder(q.mean + noise), y, share)
-        return (
-            nats,
-            (q.kl_per_component() * share).sum().item(),
-            grad,
-            share,
-            (q, numbers, eps, noise),
-        )
+        kl = (q.kl_per_component() * share).sum().item()
+        return nats, kl, grad, share, (q, numbers, eps, noise)
 
     def gradients(self, rows: Batch, y: Tensor, eps: Tensor, kl_weight: float) -> float:
         """Write the gradients of all parameters; return the loss."""
