@@ -36,6 +36,7 @@ from torch import Tensor
 from torch.nn.functional import celu, softplus
 
 NARROWEST, WIDEST = -30.0, 5.0  # log-variances
+ONE, HALF = torch.tensor(1.0), torch.tensor(0.5)  # a number of Python would be made a tensor
 
 
 def log_variance_from(number: Tensor) -> Tensor:
@@ -67,7 +68,7 @@ class Posterior:
         sizes = n_components, self.n_variances(n_components), self.n_others(n_components)
         self.mean, of_variances, others = numbers.split(sizes, -1)
         self.log_variance = log_variance_from(of_variances)
-        self.scale = torch.exp(0.5 * self.log_variance)
+        self.scale = torch.exp(self.log_variance * HALF)
         self.read(others)
 
     @staticmethod
@@ -107,7 +108,7 @@ class Posterior:
     @property
     def variance(self) -> Tensor:
         """diag(L L^T), of a shape that broadcasts to (n, d)."""
-        return torch.exp(self.log_variance)
+        return self.scale.square()
 
     @property
     def log_pivots(self) -> Tensor:
@@ -192,7 +193,8 @@ class Posterior:
 
     def kl_per_component(self) -> Tensor:
         """KL_j of the chain rule in nats, of shape (n, d)."""
-        return 0.5 * (torch.addcmul(self.variance - self.log_pivots, self.mean, self.mean) - 1)
+        twice = torch.addcmul(self.variance - self.log_pivots, self.mean, self.mean).sub(ONE)
+        return twice.mul(HALF)
 
     def kl(self) -> Tensor:
         """KL(q || N(0, I)) in nats, of shape (n,)."""

@@ -2,14 +2,8 @@ r"""A training step with its gradients written out, for the networks that the es
 
 On small tensors, most of a step is autograd's bookkeeping. Below, a prime marks the derivative by a
 quantity of loss = sum_i p_i (w KL_i - log p(x_i | z_i)), for the weight w of the KL and the share p
-of a row: 1/n, or its weight over the sum of weights. Networks are in `perceptron.py` and
-`convolutional.py`.
-
-**Gaussian.** log sigma^2 = t = 30 tanh(r / 30), S_j is the mean over rows of (y - x)_j^2, and
-
-    y' = p (y - x) / sigma^2      t' = 1/2 (1 - S / sigma^2)      r' = t' (1 - tanh^2)
-
-with the sum of t' over features that share their noise. **Bernoulli.** y' = p (logistic(y) - x).
+of a row: 1/n, or its weight over the sum of weights. Likelihoods are in `losses.py`, networks in
+`perceptron.py` and `convolutional.py`.
 
 **Posteriors.** With z = mu + sigma u and l = log sigma^2,
 
@@ -24,7 +18,6 @@ With drho/dr = c^2 and dc/dr = -rho c the derivative of u by r is C(rho) v, wher
     v_j = c u_{j-1} - rho eps_j,      r' = sum_j z'_j sigma_j (C(rho) v)_j + w p (d - 1) rho.
 """
 
-import math
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -32,11 +25,8 @@ from typing import Any
 import torch
 from skorch import NeuralNet
 from torch import Tensor, nn
-from torch.nn.functional import softplus
 
 from ..batch import Batch
-from ..likelihoods import Bernoulli, Gaussian
-from ..likelihoods.base import LOG_LIMIT
 from ..module import VAE
 from ..objectives import ELBO
 from ..posteriors import NARROWEST, POSTERIORS, WIDEST, Full, Posterior, ScaledAR1
@@ -44,44 +34,11 @@ from ..priors import StandardNormal
 from .adamw import ONE
 from .convolutional import ImageNetwork, is_convolutional
 from .graph import is_known
+from .losses import LOSSES, Share, plus, share_of, total
 from .perceptron import Network, is_perceptron
 from .soap import SOAP, update_of
 
 aten = torch.ops.aten
-Share = float | Tensor  # p, of shape (n, 1) where rows differ in it
-
-
-def gaussian(likelihood: Gaussian, mean: Tensor, x: Tensor, share: Share) -> tuple[float, Tensor]:
-    """The mean of -log p(x | z) over rows, and its gradient."""
-    D, noise = x.shape[1], likelihood.noise.log_variance
-    away = torch.sub(mean, x, out=mean if mean.is_contiguous() else torch.empty_like(x))
-    # What rows have in common is multiplied last.
-    weighed, share = (away, share) if isinstance(share, float) else (away * share, 1.0)
-    shared = not noise.ndim
-    if shared:  # its arithmetic is Python's
-        squares = torch.dot(away.view(-1), weighed.view(-1)).item() * share / D
-        of, number = math, noise.item()
-    else:
-        of, number, squares = torch, noise.detach(), (away * weighed).sum(0) * share
-    tanh = of.tanh(number / LOG_LIMIT)
-    precision = of.exp(-LOG_LIMIT * tanh)
-    deviance = squares * precision
-    nats = 0.5 * (deviance + LOG_LIMIT * tanh + math.log(2 * math.pi))
-    if noise.grad is not None:
-        slope = 0.5 * (1 - deviance) * (1 - tanh * tanh)
-        noise.grad[...] = D * slope if shared else slope
-    return D * nats if shared else nats.sum().item(), weighed.mul_(precision * share)
-
-
-def bernoulli(
-    likelihood: Bernoulli, logits: Tensor, x: Tensor, share: Share
-) -> tuple[float, Tensor]:
-    """The same, with log(1 + exp(y)) - y x for the logit y; beyond 50, log(1 + exp(y)) is y."""
-    nats = softplus(logits, threshold=50).addcmul_(logits, x, value=-1).sum(1, keepdim=True)
-    return (nats * share).sum().item(), logits.sigmoid_().sub_(x).mul_(share)
-
-
-LOSSES = {Gaussian: gaussian, Bernoulli: bernoulli}
 
 
 def to_numbers(
@@ -90,15 +47,15 @@ def to_numbers(
     """The gradient of the encoder's numbers, for ``z = q.mean + noise`` and the weight w p."""
     d = eps.shape[1]
     own = q.scale * eps if isinstance(q, Full) else noise
-    twice = (z_grad * own).add_(q.scale.square().sub_(ONE).mul_(weight))
+    twice = plus(z_grad * own, weight, q.scale.square().sub_(ONE))
     twice, number = twice.sum_to_size(q.scale.shape), numbers[:, q.log_variances(d)]
     # The slope of celu, times 1/2; that of the clamp is 1 at its bound.
     half = aten.elu_backward.default(twice, WIDEST, 0.5, 1 / WIDEST, False, -number)
     half = aten.threshold_backward.default(half, number, NARROWEST - 1e-5)
-    grads = [torch.add(z_grad, q.mean * weight), half]
+    grads = [plus(z_grad, weight, q.mean), half]
     if isinstance(q, Full):
         (rows, columns), lower = torch.tril_indices(d, d, offset=-1), numbers[:, 2 * d :]
-        grads.append((z_grad[:, rows] * eps[:, columns]).add_(lower * weight))
+        grads.append(plus(z_grad[:, rows] * eps[:, columns], weight, lower))
     elif isinstance(q, ScaledAR1):
         u = noise / q.scale
         v = torch.exp(q.log_innovation) * u[:, :-1] - q.rho * eps[:, 1:]
@@ -128,7 +85,7 @@ class WrittenStep:
         q = self.module.posterior(numbers, self.module.n_components)
         noise = q.color(eps)
         nats, grad = self.loss_of(self.module.likelihood, self.decoder(q.mean + noise), y, share)
-        kl = (q.kl_per_component() * share).sum().item()
+        kl = total(q.kl_per_component(), share)
         return nats, kl, grad, share, (q, numbers, eps, noise)
 
     def gradients(self, rows: Batch, y: Tensor, eps: Tensor, kl_weight: float) -> float:
@@ -169,11 +126,6 @@ class WrittenStep:
         with torch.inference_mode():
             loss = function(rows, y, eps)
         return {"loss": loss + net.log_scale}
-
-
-def share_of(rows: Batch) -> Share:
-    """What each row counts of all."""
-    return 1 / len(rows) if rows.weight is None else (rows.weight / rows.weight.sum())[:, None]
 
 
 def kind_of(network: nn.Module) -> type | None:
