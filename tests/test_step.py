@@ -17,7 +17,7 @@ from sklearn_vae.likelihoods import Gaussian
 from sklearn_vae.networks import ACTIVATIONS
 from sklearn_vae.objectives import ELBO
 from sklearn_vae.posteriors import NARROWEST, POSTERIORS
-from sklearn_vae.training import Rows, Seeds, TensorBatches, VAENet, perceptron, step
+from sklearn_vae.training import Rows, Seeds, TensorBatches, VAENet, losses, perceptron
 from sklearn_vae.training.adamw import adamw
 from sklearn_vae.training.step import WrittenStep, step_for
 from sklearn_vae.training.streams import Streams
@@ -366,7 +366,7 @@ def test_schedules_and_hooks_of_the_optimizer_see_every_step(written):
 
 @pytest.mark.parametrize("bad", [np.inf, np.nan])
 def test_a_loss_that_is_not_finite_is_an_error(bad, written, monkeypatch):
-    monkeypatch.setattr(step, "softplus", lambda *args, **kwargs: bad * softplus(*args))
+    monkeypatch.setattr(losses, "softplus", lambda *args, **kwargs: bad * softplus(*args))
     with pytest.raises(ValueError, match="loss became"):
         VAETransformer(2, **quick, likelihood="bernoulli").fit(UNIT)
     net = net_of()
