@@ -48,9 +48,9 @@ def every_setting():
     for Estimator in ESTIMATORS:
         yield Estimator()
         for setting in SETTINGS:
-            yield Estimator(max_iter=20, **setting)
+            yield Estimator(max_iter=5, **setting)
         for covariance_type in covariance_types(Estimator):
-            yield Estimator(n_components=3, max_iter=20, covariance_type=covariance_type)
+            yield Estimator(n_components=3, max_iter=5, covariance_type=covariance_type)
 
 
 @parametrize_with_checks(list(every_setting()))
