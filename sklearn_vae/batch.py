@@ -70,7 +70,7 @@ class Batch:
     @property
     def total(self) -> float:
         """What all rows count together: how many they are, if each counts 1."""
-        return len(self.x) if self.weight is None else self.weight.sum().item()
+        return self.x.shape[0] if self.weight is None else self.weight.sum().item()
 
     def mean(self, values: Tensor) -> Tensor:
         """The mean of values of each row (n, ...) over rows, by weight."""
@@ -83,7 +83,7 @@ class Batch:
         return values if self.weight is None else values * self.weight / self.weight.mean()
 
     def __len__(self) -> int:
-        return len(self.x)
+        return self.x.shape[0]
 
     def __getitem__(self, index: slice | Tensor) -> "Batch":
         if self.is_plain:

@@ -83,13 +83,14 @@ class Layer:
 
     def __init__(self, layer: nn.Linear):
         self.weight, self.weight_grad = layer.weight, layer.weight.grad
+        self.transposed = layer.weight.detach().t()
         self.bias, self.bias_grad = layer.bias, getattr(layer.bias, "grad", None)
         n_out, n_in = layer.weight.shape
         self.outputs, self.input_grads = (Kept(width, self.weight) for width in (n_out, n_in))
         self.by_columns = is_long(n_out, n_in)
 
     def __call__(self, x: Tensor) -> Tensor:
-        return torch.addmm(self.bias, x, self.weight.t(), out=self.outputs[len(x)])
+        return torch.addmm(self.bias, x, self.transposed, out=self.outputs[x.shape[0]])
 
     def backward(self, x: Tensor, grad: Tensor) -> None:
         """The gradients of its parameters."""
@@ -102,7 +103,7 @@ class Layer:
 
     def to_input(self, grad: Tensor) -> Tensor:
         """The gradient of what it was given."""
-        return torch.mm(grad, self.weight, out=self.input_grads[len(grad)])
+        return torch.mm(grad, self.weight, out=self.input_grads[grad.shape[0]])
 
 
 class Network:
@@ -119,7 +120,7 @@ class Network:
             a = layer(self.seen[-1])
             self.seen.append(activate(a))
             self.kept.append(self.seen[-1] if of_output else a)
-        return y.addmm_(self.seen[-1], self.layers[-1].weight.t()) if self.layers else y
+        return y.addmm_(self.seen[-1], self.layers[-1].transposed) if self.layers else y
 
     def backward(self, grad: Tensor, to_input: bool = True) -> Tensor | None:
         self.linear.backward(self.seen[0], grad)
