@@ -37,6 +37,7 @@ from sklearn_vae.training import (
     resolve_device,
 )
 from sklearn_vae.training.averaging import GAMMA, WARM_UP, WeightAverage
+from sklearn_vae.training.callbacks import Snapshot
 
 X = load_iris().data
 
@@ -475,6 +476,43 @@ def test_verbose_prints_the_units_of_the_data(Estimator, capsys):
     assert f"{estimator.loss_curve_[0]:.4f}" in capsys.readouterr().out
     quick(Estimator).fit(X)
     assert not capsys.readouterr().out
+
+
+def test_a_snapshot_has_all_that_a_state_dict_has():
+    """Parameters, frozen ones as well, buffers of every type, and what is no tensor."""
+
+    class Counting(torch.nn.Module):
+        count = 0
+
+        def get_extra_state(self):
+            return {"count": self.count}
+
+        def set_extra_state(self, state):
+            self.count = state["count"]
+
+        def forward(self, x):
+            self.count += 1
+            return x
+
+    layers = torch.nn.Linear(3, 4), torch.nn.BatchNorm1d(4), Counting()
+    module = torch.nn.Sequential(*layers)
+    layers[0].bias.requires_grad_(False)
+
+    def change():
+        module(torch.randn(5, 3))
+        with torch.no_grad():
+            for p in module.parameters():
+                p.add_(1.0)
+        return copy.deepcopy(module.state_dict())
+
+    def are_equal(state, other):
+        return [np.array_equal(value, other[name]) for name, value in state.items()]
+
+    snapshot, taken = Snapshot(module), change()
+    snapshot.take()
+    assert not any(are_equal(change(), taken))
+    snapshot.put_back()
+    assert all(are_equal(module.state_dict(), taken))
 
 
 @pytest.mark.parametrize("noise", ["shared", "per_feature"])

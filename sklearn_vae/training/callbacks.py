@@ -1,5 +1,6 @@
 """Callbacks of a training: the best weights, early stopping, and the warm-up of the KL."""
 
+import copy
 import math
 from typing import Any
 
@@ -28,22 +29,29 @@ class StageIsOver(StopTraining):
 
 
 class Snapshot:
-    """A copy of what a module has learned, which can be put back.
+    """A copy of a module's state, which can be put back.
 
-    A state dict takes ten times as long: here the tensors are looked for once.
+    A state dict takes ten times as long: here the tensors are looked for once. What a module's
+    `get_extra_state` gives is copied as well.
     """
 
     def __init__(self, module: nn.Module):
         self.own = [tensor.detach() for tensor in (*module.parameters(), *module.buffers())]
         self.copies = [tensor.clone() for tensor in self.own]
+        plain = nn.Module.get_extra_state
+        self.others = [m for m in module.modules() if type(m).get_extra_state is not plain]
+        self.take()
 
     def take(self) -> None:
         """Copy what the module has now."""
         torch._foreach_copy_(self.copies, self.own)
+        self.states = copy.deepcopy([other.get_extra_state() for other in self.others])
 
     def put_back(self) -> None:
         """Let the module have what was copied last."""
         torch._foreach_copy_(self.own, self.copies)
+        for other, state in zip(self.others, self.states, strict=True):
+            other.set_extra_state(state)
 
 
 class Fall:
@@ -184,11 +192,9 @@ class KeepBest(Callback):
 
     def _offer(self, net: NeuralNet, loss: float, held_out: Dataset | None) -> None:
         at_best_noise = loss if held_out is None else net.at_best_noise(loss)
-        is_first = self.kept_ is None
-        if is_first:
-            self.kept_ = Snapshot(net.module_)
-        if is_first or at_best_noise < self.watched_[0].lowest:
+        if self.kept_ is None or at_best_noise < self.watched_[0].lowest:
             self.best_, self.best_epoch_ = loss, self.epochs_
+            self.kept_ = self.kept_ or Snapshot(net.module_)
             self.kept_.take()
         for fall, value in zip(self.watched_, (at_best_noise, loss), strict=True):
             fall.note(value)

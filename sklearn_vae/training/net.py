@@ -328,12 +328,9 @@ class VAENet(Staged, NeuralNet):
     @contextmanager
     def holding(self, weights: dict[str, Tensor]) -> Iterator[VAE]:
         """Within this context the module has these weights."""
-        own = self.weights()
-        self.load_weights(weights)
-        try:
+        with self.restoring():
+            self.load_weights(weights)
             yield self.module_
-        finally:
-            self.load_weights(own)
 
     def train_on(
         self, rows: Batch, held_out: Batch | None, epochs: int, seeds: Seeds, epochs_before: int = 0

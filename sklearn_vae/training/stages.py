@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import torch
 from skorch.callbacks import EarlyStopping
 
-from .callbacks import StageIsOver, StopTraining
+from .callbacks import Snapshot, StageIsOver, StopTraining
 from .devices import threads
 from .interrupts import at_ctrl_c
 from .progress import Listener, Teller
@@ -118,6 +118,15 @@ class Staged:
             self.ended_by_ = "a callback"
 
     @contextmanager
+    def restoring(self) -> Iterator[None]:
+        """After this context the module is what it was before."""
+        own = Snapshot(self.module_)
+        try:
+            yield
+        finally:
+            own.put_back()
+
+    @contextmanager
     def ending_with(self, settle: Callable[[], None]) -> Iterator[None]:
         """Within this context a training is one whose result is settled by a function."""
         self.settle_ = settle
@@ -129,7 +138,7 @@ class Staged:
     @contextmanager
     def settled(self) -> Iterator[None]:
         """Within this context the net is what a training that ended now would come to."""
-        with self.holding(self.weights()):
+        with self.restoring():
             if self.settle_ is not None:
                 self.settle_()
             yield
