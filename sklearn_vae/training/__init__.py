@@ -18,7 +18,7 @@ caller and gone after training; the process's own streams are neither read nor m
 * `converted.py`: a module in float64, for evaluation.
 * `graph.py`: a step recorded as a CUDA graph, where nothing forbids it.
 * `step.py`: a step with its gradients written out, for the common networks on a CPU.
-* `perceptron.py`, `convolutional.py`: the networks of such a step.
+* `losses.py`, `perceptron.py`, `convolutional.py`: the likelihoods and the networks of such a step.
 * `soap.py`: the optimizer for tables of many rows; `adamw.py`: a cheaper step of the usual one.
 * `watchers.py`: who takes part in an epoch, and so what has to be done in each.
 * `streams.py`: the random streams of a training.
