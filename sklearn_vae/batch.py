@@ -83,7 +83,7 @@ class Batch:
         return values if self.weight is None else values * self.weight / self.weight.mean()
 
     def __len__(self) -> int:
-        return self.x.shape[0]
+        return self.x.shape[0]  # len of a tensor takes several times as long
 
     def __getitem__(self, index: slice | Tensor) -> "Batch":
         if self.is_plain:

@@ -36,7 +36,7 @@ from torch import Tensor
 from torch.nn.functional import celu, softplus
 
 NARROWEST, WIDEST = -30.0, 5.0  # log-variances
-ONE, HALF = torch.tensor(1.0), torch.tensor(0.5)  # a number of Python would be made a tensor
+HALF = torch.tensor(0.5)  # a number of Python would be made a tensor at each use
 
 
 def log_variance_from(number: Tensor) -> Tensor:
@@ -193,8 +193,8 @@ class Posterior:
 
     def kl_per_component(self) -> Tensor:
         """KL_j of the chain rule in nats, of shape (n, d)."""
-        twice = torch.addcmul(self.variance - self.log_pivots, self.mean, self.mean).sub(ONE)
-        return twice.mul(HALF)
+        less_mean = self.variance - self.log_pivots
+        return torch.addcmul(less_mean, self.mean, self.mean).mul(HALF).sub(HALF)
 
     def kl(self) -> Tensor:
         """KL(q || N(0, I)) in nats, of shape (n,)."""

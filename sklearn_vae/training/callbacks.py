@@ -37,7 +37,7 @@ class Snapshot:
 
     def __init__(self, module: nn.Module):
         self.own = [tensor.detach() for tensor in (*module.parameters(), *module.buffers())]
-        self.copies = [tensor.clone() for tensor in self.own]
+        self.copies = [torch.empty_like(tensor) for tensor in self.own]
         plain = nn.Module.get_extra_state
         self.others = [m for m in module.modules() if type(m).get_extra_state is not plain]
         self.take()
