@@ -13,7 +13,7 @@ except ImportError:
         """What supports callbacks, where scikit-learn has none."""
 
 
-MOST_STAGES = 4
+MOST_STAGES = 5  # those of `sklearn_vae.selection.multistart`
 
 
 class Tasks:
