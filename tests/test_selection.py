@@ -5,7 +5,6 @@ What is held out, who wins, and what the held-out rows say of the noise.
 
 import copy
 import pickle
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -25,6 +24,7 @@ from sklearn_vae.likelihoods import Gaussian, Noise
 from sklearn_vae.objectives import fixed_deviates
 from sklearn_vae.selection import Evidence, Trainer, multistart
 from sklearn_vae.selection.multistart import _takes_over
+from sklearn_vae.training import Snapshot
 
 X_DIABETES = load_diabetes().data
 
@@ -127,7 +127,7 @@ def test_a_second_training_that_went_wrong_is_not_kept(Estimator, monkeypatch):
     gone_wrong = []
 
     def refit(trainer, run):
-        trainer.net.load_weights(trainer.drawn)
+        trainer.drawn.put_back()
         gone_wrong.append(run)
 
     monkeypatch.setattr(Trainer, "refit", refit)
@@ -194,11 +194,12 @@ def test_how_far_the_noise_is_raised(noise, far_out):
     over = 0 if noise == "per_feature" else None
     missed = np.sort((squared_errors(model, trained_on) - squared_errors(model, X)).mean(axis=0))
     missed = missed.mean() if noise == "shared" else missed[(len(missed) - 1) // 2]
-    module, origin = copy.deepcopy(model.net_.module_), model.net_.module_
+    module = copy.deepcopy(model.net_.module_)
     rows = (Batch(torch.from_numpy(X).float()) for X in (trained_on, X))
-    noise_of_model, net = module.likelihood.noise, SimpleNamespace(module_=module)
+    net = copy.copy(model.net_)
+    net.module_, noise_of_model = module, module.likelihood.noise
     with torch.no_grad():
-        noise_of_model.add_margin(Evidence(net, None, origin, *rows, n=10))
+        noise_of_model.add_margin(Evidence(net, None, Snapshot(module), *rows, n=10))
     unknown = (trained_on - model.inverse_transform(model.transform(trained_on))) ** 2
     known = model.noise_variance_ * (1 + max(0, missed))
     expected = (10 * known + np.maximum(unknown.mean(axis=over), known)) / 11
@@ -220,7 +221,7 @@ def test_noise_grows_as_the_errors_do(Estimator, noise):
     error = np.log((squared_errors(model, X)).mean(axis=1)) + 0.3 * far
     ridge = Ridge(alpha=error.var()).fit(far[:, None], error)
     net, x = model.net_, Batch(torch.from_numpy(X).float())
-    evidence = Evidence(net, net.weights(), net.module_, x, x, len(x))
+    evidence = Evidence(net, *[Snapshot(net.module_)] * 2, x, x, len(x))
     noise_of_model = net.module_.likelihood.noise
     with torch.no_grad():
         assert noise_of_model.growth_over(evidence.held_out()) == pytest.approx(

@@ -522,14 +522,14 @@ def test_the_loss_at_its_best_noise_is_the_least_over_factors(Estimator, noise, 
     watched = []
 
     def offer(self, net, loss, held_out):
-        least, weights = net.at_best_noise(loss), net.weights()
+        least, kept = net.at_best_noise(loss), Snapshot(net.module_)
         noise = net.module_.likelihood.noise
         before = noise.variance.detach().clone()
         found = []
         for factor in np.exp(np.linspace(-3, 3, 601)):
             noise.set(before * factor)
             found.append(net.loss_of(held_out))
-        net.load_weights(weights)
+        kept.put_back()
         net.loss_of(held_out)
         watched.append((least, min(found), loss))
         return call(self, net, loss, held_out)

@@ -362,7 +362,7 @@ class Fitting(CallbackSupportMixin):
             state = net_state(self.net_)
             load_history(net, state)
         if start is not None:
-            starts = [lambda net, *_: net.load_weights(start.weights())]
+            starts = [lambda net, *_: net.module_.load_state_dict(start.module_.state_dict())]
         elif resume:
 
             def go_on(net, *_):
@@ -437,7 +437,7 @@ class Fitting(CallbackSupportMixin):
         how = self.scale_, torch.device(net.device), 0, self._missing_filled_by()
         own = build_net(Spec.of(params, self._table), *how)
         with net.settled():
-            own.load_weights(net.weights())
+            own.module_.load_state_dict(net.module_.state_dict())
         own.module_.eval()
         return {"net_": own, "_spec": params}
 

@@ -171,8 +171,8 @@ class Gaussian(LocationScale):
 
     def _constant(self) -> float:
         """1/2 sum_j log(2 pi sigma_j^2)."""
-        log_variance = torch.log(2 * torch.pi * self.noise.variance)
-        return 0.5 * log_variance.expand(self.n_features).sum().item()
+        mean = bounded(self.noise.log_variance.detach()).mean().item()
+        return 0.5 * self.n_features * (math.log(2 * math.pi) + mean)
 
 
 class HeteroscedasticGaussian(RealValued):

@@ -9,8 +9,7 @@ from torch import Tensor
 
 from ..batch import Batch
 from ..likelihoods import Rebuilt
-from ..module import VAE
-from ..training import VAENet
+from ..training import Snapshot, VAENet
 
 STANDARD_ERRORS = 2
 COMPARED = 10_000  # rows at most, by which starts and noise are compared
@@ -34,11 +33,9 @@ class Evidence(NamedTuple):
     ----------
     net : VAENet
         Whose likelihood is calibrated.
-    weights : dict
-        Weights that were not trained on the held-out rows.
-
-    start : VAE
-        Where the training from the first start began.
+    weights, start : Snapshot
+        Of the net's module before it was trained on the held-out rows, and where the training from
+        the first start began.
     x, x_valid : Batch
         Rows trained on and rows held out, some of them.
     n : int
@@ -48,8 +45,8 @@ class Evidence(NamedTuple):
     """
 
     net: VAENet
-    weights: dict
-    start: VAE
+    weights: Snapshot
+    start: Snapshot
     x: Batch
     x_valid: Batch
     n: int
@@ -78,18 +75,20 @@ class Evidence(NamedTuple):
 
     def trained(self) -> Rebuilt:
         """The rows trained on, rebuilt by the net."""
-        return self._rebuilt(self.net.module_, self.x)
+        return self._rebuilt(self.x)
 
     def held_out(self) -> Rebuilt:
         """The rows held out, rebuilt by the net."""
-        return self._rebuilt(self.net.module_, self.x_valid)
+        return self._rebuilt(self.x_valid)
 
     def at_start(self) -> tuple[Rebuilt, Rebuilt]:
         """The rows trained on and those held out, rebuilt where the first training started."""
-        return self._rebuilt(self.start, self.x), self._rebuilt(self.start, self.x_valid)
+        with self.net.holding(self.start):
+            return self.trained(), self.held_out()
 
     @torch.no_grad()
-    def _rebuilt(self, module: VAE, rows: Batch) -> Rebuilt:
+    def _rebuilt(self, rows: Batch) -> Rebuilt:
+        module = self.net.module_
         z = module.encode(rows).mean
         mean, j = module.decode(z, rows.condition).mean, self.columns
         if j is None:

@@ -52,7 +52,7 @@ from torch import Tensor
 
 from ..batch import Batch
 from ..module import VAE
-from ..training import KeepBest, Seeds, Stage, VAENet, is_alone, thinned
+from ..training import KeepBest, Seeds, Snapshot, Stage, VAENet, is_alone, thinned
 from .evidence import COMPARED, Evidence, verdict
 from .linear import do_rows_tell_the_noise, give_noise, mean_squares
 
@@ -77,11 +77,8 @@ class Run(NamedTuple):
     Attributes
     ----------
     start : callable
-    origin : VAE
-        The module where it started.
-
-    weights : dict
-        The best, as a state dict.
+    origin, weights : Snapshot
+        Of the module where it started, and at its best.
 
     is_trained : bool
         Whether steps of training led to them.
@@ -109,8 +106,8 @@ class Run(NamedTuple):
     """
 
     start: Callable
-    origin: VAE
-    weights: dict
+    origin: Snapshot
+    weights: Snapshot
     is_trained: bool
     epochs: list
     watch: KeepBest
@@ -159,7 +156,7 @@ class Trainer:
     ):
         self.net, self.x, self.x_valid, self.max_iter, self.seeds = net, x, x_valid, max_iter, seeds
         self.epochs_before = epochs_before
-        self.drawn = net.weights()
+        self.drawn = Snapshot(net.module_)
         # With no rows held out nothing is chosen by them.
         self.compared = thinned(x, CHECKED) if x_valid is None else thinned(x_valid, COMPARED)
         self.n = len(x) + (0 if x_valid is None else len(x_valid))
@@ -186,14 +183,14 @@ class Trainer:
         net.keep_best_.is_thorough = first is not None
         if first is not None:
             self._enter(3, "second start, noise learned", self.max_iter)
-        origin, before, n_before = copy.deepcopy(net.module_), self.loss(), len(net.history)
+        origin, before, n_before = Snapshot(net.module_), self.loss(), len(net.history)
         self._train(self.max_iter)
         watch = copy.copy(net.keep_best_)
         losses, explained = self._on_compared()
         return Run(
             start,
             origin,
-            net.weights(),
+            Snapshot(net.module_),
             watch.best_epoch_ > 0 or first is not None,
             list(net.history[n_before:]),
             watch,
@@ -249,7 +246,7 @@ class Trainer:
         net.keep_best_.before = None
         watch, (losses, explained) = copy.copy(net.keep_best_), self._on_compared()
         return run._replace(
-            weights=net.weights(),
+            weights=Snapshot(net.module_),
             is_trained=run.is_trained or watch.best_epoch_ > 0,
             epochs=[*run.epochs, *net.history[n_before:]],
             watch=watch,
@@ -297,13 +294,13 @@ class Trainer:
 
     def is_clear(self, run: Run) -> bool:
         """Whether training lowered the loss of the compared rows by over two standard errors."""
-        with self.net.holding(run.origin.state_dict()):
+        with self.net.holding(run.origin):
             return verdict(self.net.sample_losses(self.compared) - run.losses) > 0
 
     def untrained(self, run: Run) -> Run:
         """A run that ended where it started, which is where the net must be."""
         return run._replace(
-            weights=self.net.weights(),
+            weights=Snapshot(self.net.module_),
             is_trained=False,
             losses=self.net.sample_losses(self.compared),
         )
@@ -327,7 +324,7 @@ class Trainer:
         self.net.progress_ = Stage(number, self.n_stages, title, epochs)
 
     def _begin(self) -> None:
-        self.net.load_weights(self.drawn)
+        self.drawn.put_back()
         self.net.fresh_optimizer()
 
     def _on_compared(self) -> tuple[Tensor, float]:
@@ -362,23 +359,23 @@ def best_net(trainer: Trainer, starts: list, settle: bool = True) -> Run:
             other = trainer.run(start, first)
             if other and _takes_over(best.losses - other.losses, other.explained, best.explained):
                 best = other
-    net.load_weights(best.weights)
+    best.weights.put_back()
     if trainer.has_many_rows or (trainer.may_decay and not best.is_trained):
         best = trainer.decay(best, 2 * len(starts))
     _finish(trainer, best, first.origin, settle)
     is_doubtful = best.is_trained and trainer.refits(settle) and not trainer.is_clear(best)
     losses = trainer.losses()
     if is_doubtful or losses.mean() > first.before:
-        trained, explained = net.weights(), _explained(net.module_, trainer.compared)
-        net.load_weights(first.origin.state_dict())
+        trained, explained = Snapshot(net.module_), _explained(net.module_, trainer.compared)
+        first.origin.put_back()
         _finish(trainer, trainer.untrained(first), first.origin, settle)
         gain, of_start = trainer.losses() - losses, _explained(net.module_, trainer.compared)
         if gain.mean() >= 0 or _takes_over(gain, explained, of_start):
-            net.load_weights(trained)
+            trained.put_back()
     return best
 
 
-def _finish(trainer: Trainer, best: Run, first: VAE, refit: bool) -> None:
+def _finish(trainer: Trainer, best: Run, first: Snapshot, refit: bool) -> None:
     """From the net at a run's best weights to one trained on all rows, and calibrated."""
     net = trainer.net
     if trainer.refits(refit):
@@ -387,7 +384,7 @@ def _finish(trainer: Trainer, best: Run, first: VAE, refit: bool) -> None:
         # What is not a number is not better either.
         is_better = net.sample_losses(trainer.compared).mean() <= best.losses.mean()
         if not (is_better and trainer.loss() <= loss):
-            net.load_weights(best.weights)
+            best.weights.put_back()
     x = thinned(trainer.x, COMPARED)
     evidence = Evidence(net, best.weights, first, x, trainer.compared, trainer.n)
     net.module_.likelihood.calibrate(evidence)

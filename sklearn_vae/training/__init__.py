@@ -15,6 +15,7 @@ caller and gone after training; the process's own streams are neither read nor m
 * `stages.py`: the stages of a fit, and what ends it; `interrupts.py`: what Ctrl-C does then.
 * `progress.py`: the table that `verbose=1` prints, and who else is told of each epoch.
 * `averaging.py`: the average of the weights over the last steps, which is what is kept.
+* `layout.py`: parameters in one piece of memory.
 * `converted.py`: a module in float64, for evaluation.
 * `graph.py`: a step recorded as a CUDA graph, where nothing forbids it.
 * `step.py`: a step with its gradients written out, for the common networks on a CPU.
@@ -28,7 +29,7 @@ caller and gone after training; the process's own streams are neither read nor m
 """
 
 from .batches import Rows, TensorBatches, every_kth, thinned
-from .callbacks import KeepBest, KLWarmUp, StopTraining
+from .callbacks import KeepBest, KLWarmUp, Snapshot, StopTraining
 from .devices import SeededInit, available_devices, one_thread_after_fork, resolve_device
 from .net import VALID_BATCH, VAENet
 from .progress import Teller
@@ -47,6 +48,7 @@ __all__ = [
     "Rows",
     "SeededInit",
     "Seeds",
+    "Snapshot",
     "Stage",
     "StopTraining",
     "Teller",

@@ -10,6 +10,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from .layout import joined, zeros_like
+
 MOMENTS = "exp_avg", "exp_avg_sq", "step"
 ONE = torch.tensor(1.0)  # a number of Python would be made a tensor at each step
 HOOKS = "_optimizer_step_pre_hooks", "_optimizer_step_post_hooks"
@@ -26,7 +28,12 @@ def adamw(optimizer: torch.optim.Optimizer) -> Callable:
     params = [p for p in group["params"] if p.grad is not None]
     states, counts = states_of(optimizer, params)
     means, squares, steps = ([state[name] for state in states] for name in MOMENTS)
-    tensors = [p.detach() for p in params], [p.grad for p in params], means, squares, [], steps
+    lists = [p.detach() for p in params], [p.grad for p in params], means, squares
+    fewer = [joined(tensors) for tensors in lists]
+    sizes = [[tensor.numel() for tensor in tensors] for tensors in fewer]
+    if all(each == sizes[0] for each in sizes) and (counts == counts[0]).all():
+        lists, steps = fewer, steps[: len(sizes[0])]
+    tensors = *lists, [], steps
 
     def step() -> None:
         counts.add_(ONE)
@@ -51,11 +58,12 @@ def states_of(
 ) -> tuple[list[dict], Tensor]:
     """The states of parameters, made as Adam does before its first step, and their counts."""
     states = [optimizer.state[p] for p in params]
-    for p, state in zip(params, states, strict=True):
-        if not state:
-            state["step"] = torch.zeros((), dtype=torch.float32)
-            for name in MOMENTS[:2]:
-                state[name] = torch.zeros_like(p, memory_format=memory_format)
+    new = [p for p in params if not optimizer.state[p]]
+    for name in MOMENTS[:2]:
+        for p, moment in zip(new, zeros_like(new, memory_format), strict=True):
+            optimizer.state[p][name] = moment
+    for p in new:
+        optimizer.state[p]["step"] = torch.zeros((), dtype=torch.float32)
     counts = torch.stack([state["step"] for state in states])
     for state, count in zip(states, counts.unbind(), strict=True):
         state["step"] = count  # so that one addition counts for all

@@ -10,6 +10,8 @@ from skorch.callbacks import Callback
 from torch import nn
 from torch.utils.data import Dataset
 
+from .layout import joined
+
 # Patience that is chosen: ENOUGH_EPOCHS within these steps, FEWEST_EPOCHS, a share of those taken.
 LEAST_STEPS, MOST_STEPS = 40, 200
 FEWEST_EPOCHS, ENOUGH_EPOCHS, SHARE = 5, 20, 0.2
@@ -36,7 +38,8 @@ class Snapshot:
     """
 
     def __init__(self, module: nn.Module):
-        self.own = [tensor.detach() for tensor in (*module.parameters(), *module.buffers())]
+        tensors = *module.parameters(), *module.buffers()
+        self.own = joined([tensor.detach() for tensor in tensors])
         self.copies = [torch.empty_like(tensor) for tensor in self.own]
         plain = nn.Module.get_extra_state
         self.others = [m for m in module.modules() if type(m).get_extra_state is not plain]

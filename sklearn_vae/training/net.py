@@ -20,15 +20,16 @@ from torch.utils.data import DataLoader
 
 from ..batch import Batch
 from ..module import VAE, VAEOutput
-from ..objectives import ELBO, fixed_deviates
+from ..objectives import ELBO
 from .averaging import WARM_UP, WeightAverage, averaged
 from .batches import Rows, ScoredRows, as_it_is, thinned
-from .callbacks import KeepBest, KLWarmUp
+from .callbacks import KeepBest, KLWarmUp, Snapshot
 from .converted import Converted
 from .graph import may_record, recorded_or
+from .layout import lay_out
 from .progress import WATCHED, FitLog
 from .stages import Staged
-from .step import step_for
+from .step import are_written, step_for
 from .streams import Seeds, Streams
 from .terms import Terms
 from .watchers import batches_are_watched, is_alone
@@ -36,7 +37,7 @@ from .watchers import batches_are_watched, is_alone
 VALID_BATCH = 4096
 IN_CACHE = 2048  # rows at once, so that what a layer gives for them stays near a CPU
 NUMBERS_IN_CACHE = 2**21  # the same of rows of more than 1,024 features
-FIXED_DRAWS = 16
+ENOUGH_DRAWS, FEWEST, MOST = 2048, 4, 16  # over all rows, and of each
 
 
 class VAENet(Staged, NeuralNet):
@@ -106,9 +107,11 @@ class VAENet(Staged, NeuralNet):
         ]
 
     def initialize_module(self) -> "VAENet":
-        """In float32, whatever torch's default is."""
+        """In float32, whatever torch's default is, and its parameters in one piece of memory."""
         super().initialize_module()
         self.module_.float()
+        if are_written(self.module_):
+            lay_out(self.module_)
         return self
 
     def infer(self, x: Batch | Tensor, **fit_params: Any) -> VAEOutput:
@@ -280,25 +283,25 @@ class VAENet(Staged, NeuralNet):
         """The callback that watches the loss."""
         return dict(self.callbacks_)["keep_best"]
 
-    def weights(self) -> dict[str, Tensor]:
-        """A copy of what the module has learned, as a state dict."""
-        return {name: value.detach().clone() for name, value in self.module_.state_dict().items()}
-
-    def load_weights(self, weights: dict[str, Tensor]) -> None:
-        """Take what `weights` gave."""
-        self.module_.load_state_dict(weights)
-
     @torch.inference_mode()
     def sample_losses(self, rows: Batch | Tensor) -> Tensor:
-        """Loss of each row, over a fixed set of deviates, times its weight; of shape (n,)."""
+        """Loss of each row, over deviates of its own, times its weight; of shape (n,).
+
+        The deviates are the same each time. Many rows need few each.
+        """
         self._set_training(False)
-        rows = self._batch(rows)
-        eps = fixed_deviates(FIXED_DRAWS, self.module__n_components).to(rows.x)
-        size = VALID_BATCH // FIXED_DRAWS
-        if eps.device.type == "cpu":
-            size = min(IN_CACHE, NUMBERS_IN_CACHE // rows.x.shape[1]) // FIXED_DRAWS
-        parts = rows.split(max(1, size))
-        losses = [-self.criterion_(self.module_(part, eps), part) for part in parts]
+        rows, generator = self._batch(rows), torch.Generator().manual_seed(0)
+        draws = min(MOST, max(FEWEST, ENOUGH_DRAWS // len(rows)))
+        if type(self.criterion_) is not ELBO:
+            draws = MOST  # it may depend on their number
+        size = VALID_BATCH // draws
+        if rows.x.device.type == "cpu":
+            size = min(IN_CACHE, NUMBERS_IN_CACHE // rows.x.shape[1]) // draws
+        losses = []
+        for part in rows.split(max(1, size)):
+            shape = draws, len(part), self.module__n_components
+            eps = torch.randn(shape, generator=generator).to(rows.x)
+            losses.append(-self.criterion_(self.module_(part, eps), part))
         return rows.weighed(torch.cat(losses))
 
     def fresh_optimizer(self, share: float = 1.0) -> None:
@@ -326,10 +329,10 @@ class VAENet(Staged, NeuralNet):
             self.history = history
 
     @contextmanager
-    def holding(self, weights: dict[str, Tensor]) -> Iterator[VAE]:
-        """Within this context the module has these weights."""
+    def holding(self, state: Snapshot) -> Iterator[VAE]:
+        """Within this context the module is what it was when a snapshot of it was taken."""
         with self.restoring():
-            self.load_weights(weights)
+            state.put_back()
             yield self.module_
 
     def train_on(

@@ -34,6 +34,7 @@ from ..priors import StandardNormal
 from .adamw import ONE
 from .convolutional import ImageNetwork, is_convolutional
 from .graph import is_known
+from .layout import zeros_like
 from .losses import LOSSES, Share, plus, share_of, total
 from .perceptron import Network, is_perceptron
 from .soap import SOAP, update_of
@@ -70,8 +71,11 @@ class WrittenStep:
     def __init__(self, net: NeuralNet):
         net._set_training(True)
         self.net, self.module = net, net.module_
+        learned = [p for p in self.module.parameters() if p.requires_grad]
         for p in self.module.parameters():
-            p.grad = torch.empty_like(p) if p.requires_grad else None
+            p.grad = None
+        for p, grad in zip(learned, zeros_like(learned), strict=True):
+            p.grad = grad
         networks = self.module.encoder, self.module.decoder
         self.encoder, self.decoder = (kind_of(network)(network) for network in networks)
         self.loss_of, self.update = LOSSES[type(self.module.likelihood)], update_of(net.optimizer_)
@@ -137,19 +141,24 @@ def kind_of(network: nn.Module) -> type | None:
     return Network if is_perceptron(network) else None
 
 
+def are_written(module: nn.Module) -> bool:
+    """Whether it is known what computes what both networks of a module do."""
+    return type(module) is VAE and all(map(kind_of, (module.encoder, module.decoder)))
+
+
 def step_for(net: NeuralNet, step_fn: Callable | None) -> Callable | None:
     """A `WrittenStep` where it does what a net's steps do; ``step_fn`` elsewhere."""
     module, optimizer, objective = net.module_, net.optimizer_, net.criterion_
     written = (
         is_known(net)
         and (str(net.device), net.autocast, objective.n_draws) == ("cpu", None, 1)
-        and (type(module), type(module.prior)) == (VAE, StandardNormal)
+        and type(module.prior) is StandardNormal
         and type(objective) is ELBO
         and type(optimizer) in (torch.optim.AdamW, SOAP)
         and module.posterior in POSTERIORS.values()
         and type(module.likelihood) in LOSSES
         and not objective.free_bits
         and (module.likelihood.noise is None or module.likelihood.noise.is_constant)
-        and all(map(kind_of, (module.encoder, module.decoder)))
+        and are_written(module)
     )
     return WrittenStep(net) if written else step_fn
