@@ -11,11 +11,13 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from sklearn_vae import VAEImputer, VAEOutlierDetector, VAETransformer
+from sklearn_vae.selection import Trainer, multistart
 from sklearn_vae.training import StopTraining
 
 callback = pytest.importorskip("sklearn.callback", reason="scikit-learn before 1.9 has none")
 
 X, Y = load_iris(return_X_y=True)
+STAGES = ["first start", "second start", "second start, noise learned", "smaller steps", "refit"]
 
 
 class Record:
@@ -46,6 +48,9 @@ class Record:
             path.append(context.task_id)
             context = context.parent
         self.events.append((event, name, tuple(path[::-1])))
+
+    def stages(self):
+        return [name for event, name, path in self.events if event == "begin" and len(path) == 2]
 
     def names(self, event, name):
         return sum(one[:2] == (event, name) for one in self.events)
@@ -111,11 +116,24 @@ def test_a_task_for_each_stage_and_epoch(Estimator):
     model = quick(Estimator).set_callbacks(record).fit(X)
     check_nested(record.events)
     assert record.names("end", "epoch") == len(model.net_.history)
-    stages = [name for event, name, path in record.events if event == "begin" and len(path) == 2]
+    stages = record.stages()
     assert stages[0] == "first start"
     assert stages[-1] == "refit"
     silent = quick(Estimator).fit(X)
     np.testing.assert_array_equal(model.transform(X), silent.transform(X))
+
+
+def test_a_fit_may_have_all_of_its_stages(Estimator, monkeypatch):
+    """As where a second start is tried and loses, and only the smaller steps help."""
+    monkeypatch.setattr(Trainer, "_is_promising", lambda self, first: self._train(1) is None)
+    monkeypatch.setattr(multistart, "_takes_over", lambda *args: False)
+    monkeypatch.setattr(multistart, "WELL_EXPLAINED", 1.0)
+    monkeypatch.setattr(multistart, "DECAY", 2e-3)
+    record = Record()
+    model = quick(Estimator, learning_rate_init=5.0, n_iter_no_change=2, max_iter=30)
+    model.set_callbacks(record).fit(X)
+    check_nested(record.events)
+    assert record.stages() == STAGES
 
 
 @pytest.mark.parametrize("raises", [None, StopTraining])

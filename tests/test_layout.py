@@ -1,0 +1,112 @@
+"""Parameters in one piece of memory: the same numbers, the same steps, no larger pickles."""
+
+import copy
+import pickle
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from sklearn_vae import VAETransformer
+from sklearn_vae.training.adamw import adamw
+from sklearn_vae.training.layout import joined, lay_out, zeros_like
+
+SHAPES = (3, 2), (), (4,), (2, 2, 1)
+X = np.random.RandomState(0).standard_normal((60, 5))
+
+
+def tensors():
+    generator = torch.Generator().manual_seed(0)
+    return [torch.randn(shape, generator=generator) for shape in SHAPES]
+
+
+def pieces_of(module):
+    return joined([p.detach() for p in module.parameters()])
+
+
+def test_what_follows_in_memory_is_one_tensor():
+    parts = zeros_like(tensors())
+    (one,) = joined(parts)
+    one.copy_(torch.arange(15.0))
+    assert [part.tolist() for part in parts] == [
+        [[0, 1], [2, 3], [4, 5]],
+        6,
+        [7, 8, 9, 10],
+        [[[11], [12]], [[13], [14]]],
+    ]
+
+
+def test_what_does_not_follow_stays_as_it_is():
+    apart, parts = tensors(), zeros_like(tensors())
+    matrix = torch.zeros(6, 4)
+    for given in (
+        apart,
+        parts[::-1],
+        [parts[0], parts[2]],
+        [matrix[:, :2], matrix[:, 2:]],
+        [matrix[:3].t(), matrix[3:].t()],
+        [parts[0], parts[1].double()],
+    ):
+        assert all(one is other for one, other in zip(joined(given), given, strict=True))
+    own = [matrix[:3].t(), apart[1]]
+    like = zeros_like(own)
+    assert [part.stride() for part in like] == [part.stride() for part in own]
+    assert len(joined(like)) == 2
+    assert len(joined(zeros_like(own, torch.contiguous_format))) == 1
+    assert zeros_like([]) == joined([]) == []
+
+
+def test_a_module_gives_what_it_gave():
+    module = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 2, bias=False))
+    own, x = copy.deepcopy(module), torch.randn(5, 3, generator=torch.Generator().manual_seed(0))
+    lay_out(module)
+    assert len(pieces_of(module)) == 1
+    assert torch.equal(module(x), own(x))
+    assert all(p.requires_grad for p in module.parameters())
+
+
+def test_the_nets_of_the_estimators_are_laid_out(Estimator):
+    model = Estimator(2, max_iter=3, random_state=0).fit(X)
+    assert len(pieces_of(model.net_.module_)) == 1
+    size = len(pickle.dumps(model))
+    with torch.no_grad():
+        for p in model.net_.module_.parameters():
+            p.data = p.clone()
+    assert len(pieces_of(model.net_.module_)) > 1
+    assert size <= len(pickle.dumps(model))
+
+
+@pytest.mark.parametrize("is_behind", [False, True], ids=["alike", "one joined later"])
+def test_a_step_is_that_of_adamw(is_behind):
+    """Also where a parameter has taken fewer steps, as a noise that was held."""
+    modules = [nn.Linear(3, 4), nn.Linear(3, 4)]
+    modules[1].load_state_dict(modules[0].state_dict())
+    lay_out(modules[1])
+    options = {"lr": 0.1, "weight_decay": 0.1, "fused": True}
+    optimizers = [torch.optim.AdamW(module.parameters(), **options) for module in modules]
+    generator = torch.Generator().manual_seed(0)
+    for step in range(4):
+        gradients = [torch.randn(p.shape, generator=generator) for p in modules[0].parameters()]
+        if is_behind and step < 2:
+            gradients[1] = None
+        for module, optimizer in zip(modules, optimizers, strict=True):
+            params = list(module.parameters())
+            own = iter(zeros_like([p for i, p in enumerate(params) if gradients[i] is not None]))
+            for p, gradient in zip(params, gradients, strict=True):
+                p.grad = None if gradient is None else next(own).copy_(gradient)
+            (optimizer.step if module is modules[0] else adamw(optimizer))()
+    for one, other in zip(*(module.parameters() for module in modules), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-6, atol=1e-7)
+    states = [optimizer.state_dict()["state"] for optimizer in optimizers]
+    for i, state in states[0].items():
+        assert state["step"] == states[1][i]["step"] == (2 if is_behind and i == 1 else 4)
+        for name in ("exp_avg", "exp_avg_sq"):
+            torch.testing.assert_close(state[name], states[1][i][name], rtol=1e-6, atol=1e-8)
+
+
+def test_a_training_goes_on_from_a_state_that_was_loaded():
+    model = VAETransformer(2, max_iter=3, random_state=0, warm_start=True)
+    for n_epochs in (3, 6):
+        assert model.fit(X).n_iter_ <= n_epochs
+    assert len(pieces_of(model.net_.module_)) == 1
