@@ -139,8 +139,10 @@ def test_shares_decrease(X, covariance_type):
     assert (np.diff(shares) <= 0).all()
     Z = model.transform(X)
     model.set_params(warm_start=True, max_iter=1).fit(X)  # components stay where they are
-    overlap = np.corrcoef(model.transform(X).T, Z.T)[:d, d:]
-    assert np.argmax(overlap, axis=1).tolist() == list(range(d))
+    told = Z.std(axis=0) > 0  # a surface in three columns has no use for six components
+    overlap = np.corrcoef(model.transform(X).T[told], Z.T[told])[: told.sum(), told.sum() :]
+    assert np.argmax(overlap, axis=1).tolist() == list(range(told.sum()))
+    assert told.sum() >= min(d, 3)
 
 
 def test_shares_are_the_shapley_value_of_two_components():

@@ -297,11 +297,10 @@ class VAENet(Staged, NeuralNet):
         size = VALID_BATCH // draws
         if rows.x.device.type == "cpu":
             size = min(IN_CACHE, NUMBERS_IN_CACHE // rows.x.shape[1]) // draws
-        losses = []
-        for part in rows.split(max(1, size)):
-            shape = draws, len(part), self.module__n_components
-            eps = torch.randn(shape, generator=generator).to(rows.x)
-            losses.append(-self.criterion_(self.module_(part, eps), part))
+        shape, size = (draws, len(rows), self.module__n_components), max(1, size)
+        eps = torch.randn(shape, generator=generator).to(rows.x)
+        parts = zip(rows.split(size), eps.split(size, 1), strict=True)
+        losses = [-self.criterion_(self.module_(part, own), part) for part, own in parts]
         return rows.weighed(torch.cat(losses))
 
     def fresh_optimizer(self, share: float = 1.0) -> None:
