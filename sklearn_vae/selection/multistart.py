@@ -170,7 +170,7 @@ class Trainer:
         else:
             self._enter(2, "second start", sum(map(self._trial, TRIAL)) + self.max_iter)
         self._begin()
-        net.keep_best_.is_thorough = False
+        net.keep_best_.is_thorough, net.keep_best_.is_followed = False, self.has_many_rows
 
         def train(net: VAENet) -> bool:
             promises.append(self._is_promising(first))

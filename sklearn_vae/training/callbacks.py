@@ -12,9 +12,10 @@ from torch.utils.data import Dataset
 
 from .layout import joined
 
-# Patience that is chosen: ENOUGH_EPOCHS within these steps, FEWEST_EPOCHS, a share of those taken.
+# Patience that is chosen: ENOUGH_EPOCHS within these steps, FEWEST_EPOCHS, a share of those taken;
+# the smaller share where smaller steps follow.
 LEAST_STEPS, MOST_STEPS = 40, 200
-FEWEST_EPOCHS, ENOUGH_EPOCHS, SHARE = 5, 20, 0.2
+FEWEST_EPOCHS, ENOUGH_EPOCHS, SHARE, SMALL_SHARE = 5, 20, 0.2, 0.1
 # Times those epochs, and times the most steps, where the patience is to be thorough.
 THOROUGH, THOROUGH_MOST = 8, 4
 # What an improvement is, as a share of all that was gained since the start, and in a training that
@@ -129,13 +130,16 @@ class KeepBest(Callback):
     stopped_ : bool
         Whether this callback ended the training.
 
+    is_followed : bool
+        Whether a training with smaller steps follows this one. "auto" then waits for a tenth of the
+        epochs so far.
     before : KeepBest or None
         Of the training that this one goes on from. What that one gained counts as well, and half a
         per cent of it all is an improvement.
     """
 
     best_, misses_, epochs_, best_epoch_, kept_ = math.inf, 0, 0, 0, None
-    still_improving_, stopped_, is_thorough, before = False, False, False, None
+    still_improving_, stopped_, is_thorough, is_followed, before = False, False, False, False, None
 
     def __init__(
         self, patience: float | str = math.inf, tol: float = 0.0, most_steps: int = MOST_STEPS
@@ -185,7 +189,8 @@ class KeepBest(Callback):
         longer, most = (THOROUGH, THOROUGH_MOST) if self.is_thorough else (1, 1)
         enough = longer * max(ENOUGH_EPOCHS, LEAST_STEPS / per_epoch)
         enough = min(enough, most * self.most_steps / per_epoch)
-        return max(enough, FEWEST_EPOCHS, SHARE * self.epochs_)
+        share = SMALL_SHARE if self.is_followed and self.before is None else SHARE
+        return max(enough, FEWEST_EPOCHS, share * self.epochs_)
 
     def on_train_end(self, net: NeuralNet, **kwargs: Any) -> None:
         self.still_improving_ = self.best_epoch_ > 0 and 2 * self.misses_ < self.epochs_allowed(net)
