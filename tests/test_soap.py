@@ -180,6 +180,8 @@ def test_many_rows_are_taken_in_large_batches():
     assert net.batch_size == 1024
     assert net.lr == pytest.approx(6e-3 * 8**0.5)
     assert net.keep_best_.most_steps == 400
+    assert net.keep_best_.is_followed
+    assert not fitted(X_MANY[1:]).net_.keep_best_.is_followed
 
 
 @pytest.mark.parametrize(

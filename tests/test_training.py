@@ -550,11 +550,11 @@ def test_the_loss_at_its_best_noise_is_the_least_over_factors(Estimator, noise, 
 @pytest.mark.parametrize(
     ("steps", "epochs", "expected"),
     [
-        (1, 10, (40, 320)),  # 40 steps, and eight times those
-        (5, 10, (20, 160)),  # 20 epochs
-        (20, 10, (10, 40)),  # 200 steps, and four times those
-        (100, 10, (5, 8)),  # five epochs
-        (20, 100, (20, 40)),  # a fifth of those so far
+        (1, 10, (40, 320, 40, 40)),  # 40 steps, and eight times those
+        (5, 10, (20, 160, 20, 20)),  # 20 epochs
+        (20, 10, (10, 40, 10, 10)),  # 200 steps, and four times those
+        (100, 10, (5, 8, 5, 5)),  # five epochs
+        (20, 300, (60, 60, 30, 60)),  # a fifth of those so far, or a tenth
     ],
 )
 def test_patience_goes_by_epochs_and_steps(steps, epochs, expected):
@@ -563,5 +563,8 @@ def test_patience_goes_by_epochs_and_steps(steps, epochs, expected):
     net = SimpleNamespace(average_=SimpleNamespace(steps=steps * epochs))
     found = []
     for watch.is_thorough in (False, True):
+        found.append(watch.epochs_allowed(net))
+    watch.is_thorough, watch.is_followed = False, True
+    for watch.before in (None, KeepBest("auto")):
         found.append(watch.epochs_allowed(net))
     assert tuple(found) == expected

@@ -83,9 +83,9 @@ PARAMETERS = """
         Learning rate, which the first 30 steps work up to. It stays what it is: the weights that
         are kept are averages over the last steps, and need no decay. There are three exceptions.
         With more than 200 features it is divided by their number over 200. With more than 10,000
-        rows it is smaller where the noise is small, and a fifth of it at the end; the latter also
-        with fewer rows, where no epoch helped. In large batches (`batch_size`) it is multiplied by
-        the square root of 8.
+        rows it is smaller where the noise is small, and two fifths of it at the end. It is a fifth
+        at the end where no epoch helped, with fewer rows as well. In large batches (`batch_size`)
+        it is multiplied by the square root of 8.
 
     batch_size : int or "auto", default="auto"
         Samples per training step; "auto" is 128. With more than 10,000 rows it is 1,024, on a CPU
