@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from helpers import STAGES
 from sklearn.base import clone
 from sklearn.datasets import load_iris
 from sklearn.model_selection import GridSearchCV
@@ -17,7 +18,6 @@ from sklearn_vae.training import StopTraining
 callback = pytest.importorskip("sklearn.callback", reason="scikit-learn before 1.9 has none")
 
 X, Y = load_iris(return_X_y=True)
-STAGES = ["first start", "second start", "second start, noise learned", "smaller steps", "refit"]
 
 
 class Record:

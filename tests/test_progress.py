@@ -8,6 +8,7 @@ from functools import cache
 
 import numpy as np
 import pytest
+from helpers import STAGES
 from sklearn.datasets import load_wine
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
@@ -17,13 +18,6 @@ from skorch.callbacks import Callback, EarlyStopping, EpochScoring
 from sklearn_vae.training import StopTraining
 
 WINE = load_wine(return_X_y=True)
-STAGES = [
-    "first start",
-    "second start",
-    "second start, noise learned",
-    "smaller steps",
-    "refit",
-]
 
 
 @pytest.fixture(autouse=True)

@@ -554,7 +554,8 @@ def test_the_loss_at_its_best_noise_is_the_least_over_factors(Estimator, noise, 
         (5, 10, (20, 160, 20, 20)),  # 20 epochs
         (20, 10, (10, 40, 10, 10)),  # 200 steps, and four times those
         (100, 10, (5, 8, 5, 5)),  # five epochs
-        (20, 300, (60, 60, 30, 60)),  # a fifth of those so far, or a tenth
+        (20, 100, (20, 40, 10, 20)),  # a fifth of those so far
+        (20, 300, (60, 60, 30, 60)),  # or a tenth
     ],
 )
 def test_patience_goes_by_epochs_and_steps(steps, epochs, expected):

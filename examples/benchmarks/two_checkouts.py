@@ -203,7 +203,7 @@ def main():
     words += f" --first-split {options.first_split} --max-rows {options.max_rows}"
     words += f" --jobs {options.jobs} --estimators {' '.join(options.estimators)}"
     words += f" --tables {' '.join(options.tables)}" if options.tables else ""
-    words += f" --d {' '.join(map(str, options.d))}" if options.d != [2, 8] else ""
+    words += f" --d {' '.join(map(str, options.d))}" if options.d != parser.get_default("d") else ""
     words += f" --params '{options.params}'" if options.params != "{}" else ""
     lines = heading(words, ("torch", "scikit-learn", "numpy"), f"{options.splits} splits")
     report(cells, lines.append)

@@ -37,7 +37,7 @@ from .watchers import batches_are_watched, is_alone
 VALID_BATCH = 4096
 IN_CACHE = 2048  # rows at once, so that what a layer gives for them stays near a CPU
 NUMBERS_IN_CACHE = 2**21  # the same of rows of more than 1,024 features
-ENOUGH_DRAWS, FEWEST, MOST = 2048, 4, 16  # over all rows, and of each
+ENOUGH_DRAWS, FEWEST_DRAWS, MOST_DRAWS = 2048, 4, 16  # over all rows, and of each
 
 
 class VAENet(Staged, NeuralNet):
@@ -291,9 +291,9 @@ class VAENet(Staged, NeuralNet):
         """
         self._set_training(False)
         rows, generator = self._batch(rows), torch.Generator().manual_seed(0)
-        draws = min(MOST, max(FEWEST, ENOUGH_DRAWS // len(rows)))
+        draws = min(MOST_DRAWS, max(FEWEST_DRAWS, ENOUGH_DRAWS // len(rows)))
         if type(self.criterion_) is not ELBO:
-            draws = MOST  # it may depend on their number
+            draws = MOST_DRAWS  # it may depend on their number
         size = VALID_BATCH // draws
         if rows.x.device.type == "cpu":
             size = min(IN_CACHE, NUMBERS_IN_CACHE // rows.x.shape[1]) // draws
