@@ -1,6 +1,7 @@
 """Every family with every other, and the density that they make against known answers."""
 
 import warnings
+from functools import cache
 
 import numpy as np
 import pytest
@@ -77,24 +78,31 @@ class Gradients(Callback):
                 Gradients.reached.add(name)
 
 
+@cache
+def score_before_training(posterior, likelihood):
+    before = make(posterior, likelihood=likelihood, max_iter=1, learning_rate_init=1e-12)
+    X = DATA.get(likelihood, DATA["gaussian"])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # some are collapsed at their random start
+        return before.fit(X).score(X)
+
+
 @posteriors
 @pytest.mark.parametrize("likelihood", SETTINGS, ids=str)
 @pytest.mark.parametrize("objective", OBJECTIVES, ids=str)
 def test_every_family_trains(posterior, likelihood, objective):
-    """A finite loss, a finite gradient for every parameter, and improvement over 20 epochs."""
+    """A finite loss, a finite gradient for every parameter, and improvement over 10 epochs."""
     Gradients.reached = set()
     params = {"likelihood": likelihood, "objective": objective, "batch_size": 20}
-    model = make(posterior, max_iter=20, **params)
+    model = make(posterior, max_iter=10, **params)
     model.set_params(net_params={"callbacks": [Gradients()]})
     X = DATA.get(likelihood, DATA["gaussian"])
-    before = make(posterior, likelihood=likelihood, max_iter=1, learning_rate_init=1e-12)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # some are collapsed at their random start
+        warnings.simplefilter("ignore", UserWarning)
         model.fit(X)
-        before.fit(X)
     assert np.isfinite(model.loss_curve_).all()
     assert Gradients.reached == {name for name, _ in model.net_.module_.named_parameters()}
-    assert model.score(X) > before.score(X)
+    assert model.score(X) > score_before_training(posterior, likelihood)
 
 
 # --- the bound against closed forms ---------------------------------------------------------------
@@ -171,6 +179,7 @@ def test_score_of_nonlinear_models_is_near_that_of_many_draws(posterior, likelih
     """And nearer than the same number of draws of the encoder's posterior."""
     X = DATA.get(likelihood, DATA["gaussian"])
     model = make(posterior, 2, init="auto", max_iter=40, likelihood=likelihood).fit(X)
+    X = X[:50]
     many = model.score_samples(X, n_draws=4096)
     estimate = model.score_samples(X, diagnostics=True)
     assert abs((estimate.log_prob - many).mean()) < 0.05

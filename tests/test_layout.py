@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from sklearn_vae.training.adamw import adamw
-from sklearn_vae.training.layout import joined, lay_out, zeros_like
+from sklearn_vae.training.layout import joined, lay_out, tensors_of, zeros_like
 
 SHAPES = (3, 2), (), (4,), (2, 2, 1)
 X = np.random.RandomState(0).standard_normal((60, 5))
@@ -54,6 +54,16 @@ def test_what_does_not_follow_stays_as_it_is():
     assert len(joined(like)) == 2
     assert len(joined(zeros_like(own, torch.contiguous_format))) == 1
     assert zeros_like([]) == joined([]) == []
+
+
+def test_each_tensor_of_a_module_is_found_once():
+    shared, plain = nn.Linear(3, 3), nn.BatchNorm1d(3, affine=False)
+    plain.register_buffer("nothing", None)
+    module = nn.Sequential(plain, shared, nn.Sequential(shared, nn.Linear(3, 2, bias=False)))
+    expected = [*module.parameters(), *module.buffers()]
+    found = tensors_of(module)
+    assert len(found) == 6
+    assert all(one is other for one, other in zip(found, expected, strict=True))
 
 
 def test_a_module_gives_what_it_gave():

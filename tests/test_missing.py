@@ -27,7 +27,7 @@ from sklearn_vae.selection.missing import Filling, _em_step, incomplete_model
 
 TABLES = {
     "wine": load_wine().data,
-    "breast cancer": load_breast_cancer().data,
+    "breast cancer": load_breast_cancer().data[:300, :12],
     "diabetes": load_diabetes().data,
 }
 

@@ -21,7 +21,7 @@ from skorch import NeuralNet
 from torch import nn
 
 from .callbacks import StageIsOver
-from .layout import joined
+from .layout import joined, tensors_of
 
 GAMMA = 8
 WARM_UP = 30  # steps over which the learning rate grows to its value
@@ -42,8 +42,7 @@ class WeightAverage:
     """
 
     def __init__(self, module: nn.Module):
-        tensors = [*module.parameters(), *module.buffers()]
-        tensors = [tensor.detach() for tensor in tensors if tensor.is_floating_point()]
+        tensors = [t.detach() for t in tensors_of(module) if t.is_floating_point()]
         self.shown = joined(tensors)
         self.average = [tensor.clone() for tensor in self.shown]
         self.last = [tensor.clone() for tensor in self.shown]

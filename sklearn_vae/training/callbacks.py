@@ -10,7 +10,7 @@ from skorch.callbacks import Callback
 from torch import nn
 from torch.utils.data import Dataset
 
-from .layout import joined
+from .layout import joined, tensors_of
 
 # Patience that is chosen: ENOUGH_EPOCHS within these steps, FEWEST_EPOCHS, a share of those taken;
 # the smaller share where smaller steps follow.
@@ -39,8 +39,7 @@ class Snapshot:
     """
 
     def __init__(self, module: nn.Module):
-        tensors = *module.parameters(), *module.buffers()
-        self.own = joined([tensor.detach() for tensor in tensors])
+        self.own = joined([tensor.detach() for tensor in tensors_of(module)])
         self.copies = [torch.empty_like(tensor) for tensor in self.own]
         plain = nn.Module.get_extra_state
         self.others = [m for m in module.modules() if type(m).get_extra_state is not plain]

@@ -8,6 +8,14 @@ import torch
 from torch import Tensor, nn
 
 
+def tensors_of(module: nn.Module) -> list[Tensor]:
+    """The parameters of a module and then its buffers, found in one walk through it."""
+    layers = list(module.modules())
+    tensors = [tensor for layer in layers for tensor in layer._parameters.values()]
+    tensors += [tensor for layer in layers for tensor in layer._buffers.values()]
+    return list({id(tensor): tensor for tensor in tensors if tensor is not None}.values())
+
+
 def lay_out(module: nn.Module) -> None:
     """Let the parameters of a module, of one type and device, follow each other in memory."""
     params = list(module.parameters())

@@ -71,8 +71,9 @@ class WrittenStep:
     def __init__(self, net: NeuralNet):
         net._set_training(True)
         self.net, self.module = net, net.module_
-        learned = [p for p in self.module.parameters() if p.requires_grad]
-        for p in self.module.parameters():
+        params = list(self.module.parameters())
+        learned = [p for p in params if p.requires_grad]
+        for p in params:
             p.grad = None
         for p, grad in zip(learned, zeros_like(learned), strict=True):
             p.grad = grad
