@@ -2,6 +2,13 @@
 
 import numpy as np
 
+from sklearn_vae import RhoVAETransformer, VAETransformer
+
+ESTIMATOR_OF = {
+    covariance_type: Estimator
+    for Estimator in (VAETransformer, RhoVAETransformer)
+    for covariance_type in sorted(Estimator._parameter_constraints["covariance_type"][0].options)
+}
 STAGES = ["first start", "second start", "second start, noise learned", "smaller steps", "refit"]
 
 

@@ -6,6 +6,7 @@ from functools import cache
 import numpy as np
 import pytest
 import torch
+from helpers import ESTIMATOR_OF
 from scipy import stats
 from scipy.linalg import subspace_angles
 from sklearn.datasets import load_breast_cancer, load_digits, load_wine
@@ -19,11 +20,6 @@ from sklearn_vae.likelihoods import LIKELIHOODS, Gaussian
 from sklearn_vae.objectives import ELBO, IWAE, InfoVAE, fixed_deviates, importance_weighted
 from sklearn_vae.posteriors import POSTERIORS
 
-ESTIMATOR_OF = {
-    name: Estimator
-    for Estimator in (VAETransformer, RhoVAETransformer)
-    for name in Estimator._parameter_constraints["covariance_type"][0].options
-}
 posteriors = pytest.mark.parametrize("posterior", POSTERIORS)
 DIGITS = load_digits().data
 COUNTS = np.random.RandomState(0).poisson(

@@ -526,7 +526,7 @@ def test_the_loss_at_its_best_noise_is_the_least_over_factors(Estimator, noise, 
         noise = net.module_.likelihood.noise
         before = noise.variance.detach().clone()
         found = []
-        for factor in np.exp(np.linspace(-3, 3, 601)):
+        for factor in np.exp(np.linspace(-3, 3, 301)):
             noise.set(before * factor)
             found.append(net.loss_of(held_out))
         kept.put_back()
