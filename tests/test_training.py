@@ -482,19 +482,22 @@ def test_a_snapshot_has_all_that_a_state_dict_has():
     """Parameters, frozen ones as well, buffers of every type, and what is no tensor."""
 
     class Counting(torch.nn.Module):
-        count = 0
+        def __init__(self, counts):
+            super().__init__()
+            self.counts = counts
 
         def get_extra_state(self):
-            return {"count": self.count}
+            return self.counts
 
         def set_extra_state(self, state):
-            self.count = state["count"]
+            self.counts = state
 
         def forward(self, x):
-            self.count += 1
+            self.counts[0] += 1
             return x
 
-    layers = torch.nn.Linear(3, 4), torch.nn.BatchNorm1d(4), Counting()
+    counting = Counting([0]), Counting(torch.zeros(1))
+    layers = torch.nn.Linear(3, 4), torch.nn.BatchNorm1d(4), *counting
     module = torch.nn.Sequential(*layers)
     layers[0].bias.requires_grad_(False)
 
