@@ -7,6 +7,7 @@ import pickle
 import joblib
 import numpy as np
 import pytest
+from helpers import ESTIMATOR_OF
 from sklearn.base import clone
 from sklearn.datasets import load_iris
 from sklearn.linear_model import LogisticRegression
@@ -33,18 +34,14 @@ SETTINGS = [
 ]
 
 
-def covariance_types(Estimator):
-    return sorted(Estimator._parameter_constraints["covariance_type"][0].options)
-
-
 def every_setting():
     """Defaults, and every other setting with fewer epochs."""
     for Estimator in ESTIMATORS:
         yield Estimator()
         for setting in SETTINGS:
             yield Estimator(max_iter=5, **setting)
-        for covariance_type in covariance_types(Estimator):
-            yield Estimator(n_components=3, max_iter=5, covariance_type=covariance_type)
+    for covariance_type, Estimator in ESTIMATOR_OF.items():
+        yield Estimator(n_components=3, max_iter=5, covariance_type=covariance_type)
 
 
 @parametrize_with_checks(list(every_setting()))

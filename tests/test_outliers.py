@@ -34,7 +34,7 @@ def quick(
 
 @parametrize_with_checks(
     [
-        VAEOutlierDetector(VAETransformer(max_iter=5)),
+        VAEOutlierDetector(),
         quick(RhoVAETransformer, hidden_layer_sizes=(), contamination=0.3, support_fraction=0.6),
     ]
 )
