@@ -4,6 +4,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 CONSTRAINTS ?= constraints.txt
 READY := $(VENV)/.ready
+# To compile all that is installed takes as long as to install it; what is imported is compiled then.
+INSTALL := $(BIN)/python -m pip install --quiet --no-compile --constraint $(CONSTRAINTS)
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: demo test lint format docs oldest clean
 
@@ -21,7 +24,7 @@ format: $(READY)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-docs: $(READY)
+docs: $(VENV)/.docs
 	$(BIN)/python -m sphinx -W --keep-going -b html docs docs/_build/html
 
 # The oldest supported versions, in an environment of their own; on Linux x86-64 this torch brings CUDA along.
@@ -30,8 +33,13 @@ oldest:
 
 $(READY): pyproject.toml $(CONSTRAINTS)
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --constraint $(CONSTRAINTS) torch
-	$(BIN)/python -m pip install --quiet --constraint $(CONSTRAINTS) --editable ".[docs,test]"
+	$(INSTALL) torch
+	$(INSTALL) --editable ".[test]"
+	$(BIN)/python -c "import matplotlib.pyplot, sklearn_vae"
+	touch $@
+
+$(VENV)/.docs: $(READY)
+	$(INSTALL) --editable ".[docs]"
 	touch $@
 
 clean:

@@ -416,9 +416,8 @@ class Fitting(CallbackSupportMixin):
         for part, of in (("loss", loss), ("reconstruction", loss), ("kl", float)):
             attribute = f"validation_{part}_curve_"
             setattr(self, attribute, curve(f"valid_{part}", attribute, of))
-        self.best_loss_ = loss(
-            best.watch.best_ if best.watch.epochs_ else best.losses.mean().item() + net.log_scale
-        )
+        last = best.losses.compared.mean().item() + net.log_scale
+        self.best_loss_ = loss(best.watch.best_ if best.watch.epochs_ else last)
         self.loss_ = self.loss_curve_[-1] if self.loss_curve_ else self.best_loss_
         self.n_iter_ = len(self.loss_curve_)
         if hasattr(self, "net_"):  # of an earlier fit, which may have had another likelihood

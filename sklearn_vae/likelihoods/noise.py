@@ -161,15 +161,14 @@ class Noise(nn.Module):
         if not self.is_learned:
             return
         measures_growth = self.measures_growth and not evidence.is_linear
+        now = evidence.trained(), evidence.held_out()
         if measures_growth:
-            self.grow(evidence)
-        self.add_margin(evidence)
+            self.grow(evidence, now[0])
+        self.add_margin(evidence, now)
         if measures_growth:
-            self.farthest = farthest(
-                torch.cat([evidence.trained().z, evidence.held_out().z]), evidence.n
-            )
+            self.farthest = farthest(torch.cat([rows.z for rows in now]), evidence.n)
 
-    def grow(self, evidence: NamedTuple) -> None:
+    def grow(self, evidence: NamedTuple, trained: Rebuilt) -> None:
         """Let sigma^2(z) grow as held-out rows say, unless they clearly lose by it.
 
         The weights used were not trained on the held-out rows. Weights that were have smaller
@@ -180,7 +179,7 @@ class Noise(nn.Module):
             self._set_growth(growth, evidence.trained())
             gain = before - evidence.losses()
         if evidence.verdict(gain) >= 0:
-            self._set_growth(growth, evidence.trained())
+            self._set_growth(growth, trained)
 
     def _set_growth(self, growth: float, trained: Rebuilt) -> None:
         """Set g, the mean of the errors over the rows trained on unchanged."""
@@ -188,14 +187,16 @@ class Noise(nn.Module):
         self.growth = growth
         self.rescale(trained.rows.mean(self.errors(trained)).mean() / before)
 
-    def add_margin(self, evidence: NamedTuple) -> None:
-        """Raise sigma^2 by what may be missing from it."""
+    def add_margin(self, evidence: NamedTuple, rebuilt: tuple[Rebuilt, Rebuilt]) -> None:
+        """Raise sigma^2 by what may be missing from it.
+
+        `rebuilt` are the rows trained on and those held out, as the networks rebuild them now.
+        """
         trained, held_out = evidence.at_start()
         parts = trained.rows, held_out.rows
         errors = self.errors(trained), self.errors(held_out)
         missed = parts[0].mean(errors[0]) - parts[1].mean(errors[1])
-        before, now = torch.cat(errors), [evidence.trained(), evidence.held_out()]
-        now = torch.cat([self.errors(rows) for rows in now])
+        before, now = torch.cat(errors), torch.cat([self.errors(rows) for rows in rebuilt])
         missed = missed * slope(before, now, weight=_weights(*parts)).clamp(0, 1)
         noise = self.variance * (1 + missed.median().clamp(min=0))
         unknown = trained.rows.mean(squares(trained))

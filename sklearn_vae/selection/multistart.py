@@ -71,6 +71,22 @@ DECAY = 0.4  # of the learning rate, in the smaller steps; half of it where no s
 LONGER, SHARE = 1 / 3, 0.5  # of the best epochs, and of the learning rate, in the refit
 
 
+class Losses(NamedTuple):
+    """Losses of rows, in nats.
+
+    Attributes
+    ----------
+    compared : Tensor of shape (n_compared,)
+        Of the held-out rows, or of the rows trained on if there are none.
+
+    of_all : Tensor
+        Of some rows trained on and of those compared, in shares whose mean is that of all rows.
+    """
+
+    compared: Tensor
+    of_all: Tensor
+
+
 class Run(NamedTuple):
     """A training from one start.
 
@@ -89,11 +105,8 @@ class Run(NamedTuple):
     watch : KeepBest
         What it saw.
 
-    losses : Tensor of shape (n_compared,)
-        Of the held-out rows, or of the rows trained on if there are none.
-
-    before : float
-        Mean loss of all rows where it started.
+    before, losses : Losses
+        Where it started, and at its best. `before` is None if no rows are held out.
 
     share : float
         Of the learning rate, by which training goes on.
@@ -111,8 +124,8 @@ class Run(NamedTuple):
     is_trained: bool
     epochs: list
     watch: KeepBest
-    losses: Tensor
-    before: float
+    before: Losses | None
+    losses: Losses
     share: float
     explained: float
     still_improving: bool
@@ -158,7 +171,8 @@ class Trainer:
         self.epochs_before = epochs_before
         self.drawn = Snapshot(net.module_)
         # With no rows held out nothing is chosen by them.
-        self.compared = thinned(x, CHECKED) if x_valid is None else thinned(x_valid, COMPARED)
+        self.checked = thinned(x, CHECKED)
+        self.compared = self.checked if x_valid is None else thinned(x_valid, COMPARED)
         self.n = len(x) + (0 if x_valid is None else len(x_valid))
         self.has_many_rows = self.n > FEW_ROWS
 
@@ -183,10 +197,11 @@ class Trainer:
         net.keep_best_.is_thorough = first is not None
         if first is not None:
             self._enter(3, "second start, noise learned", self.max_iter)
-        origin, before, n_before = Snapshot(net.module_), self.loss(), len(net.history)
+        origin, n_before = Snapshot(net.module_), len(net.history)
+        before = None if self.x_valid is None else self.losses()
         self._train(self.max_iter)
         watch = copy.copy(net.keep_best_)
-        losses, explained = self._on_compared()
+        is_new = before is None or watch.best_epoch_ > 0
         return Run(
             start,
             origin,
@@ -194,10 +209,10 @@ class Trainer:
             watch.best_epoch_ > 0 or first is not None,
             list(net.history[n_before:]),
             watch,
-            losses,
             before,
+            self.losses() if is_new else before,
             self._share(),
-            explained,
+            _explained(net.module_, self.compared),
             watch.still_improving_ and not net.ended_,
         )
 
@@ -244,15 +259,15 @@ class Trainer:
         net.keep_best_.before = run.watch
         self._train(left)
         net.keep_best_.before = None
-        watch, (losses, explained) = copy.copy(net.keep_best_), self._on_compared()
+        watch = copy.copy(net.keep_best_)
         return run._replace(
             weights=Snapshot(net.module_),
             is_trained=run.is_trained or watch.best_epoch_ > 0,
             epochs=[*run.epochs, *net.history[n_before:]],
             watch=watch,
-            losses=losses,
+            losses=self.losses() if watch.best_epoch_ > 0 else run.losses,
             share=share,
-            explained=explained,
+            explained=_explained(net.module_, self.compared),
         )
 
     def _steps_per_epoch(self) -> int:
@@ -282,28 +297,15 @@ class Trainer:
         with net.keeping_the_last():
             net.train_on(x_all, held_out, epochs, self.seeds, self.epochs_before)
 
-    def loss(self) -> float:
-        """The net's mean over all rows; NaN if none is held out."""
-        return math.nan if self.x_valid is None else self.losses().mean().item()
-
-    def losses(self) -> Tensor:
-        """Of some rows trained on and held out, in shares whose mean is that of all rows."""
-        parts = [(len(rows), thinned(rows, CHECKED)) for rows in (self.x, self.x_valid)]
-        share = sum(len(rows) for _, rows in parts) / self.n
-        return torch.cat([share * n / len(x) * self.net.sample_losses(x) for n, x in parts])
-
-    def is_clear(self, run: Run) -> bool:
-        """Whether training lowered the loss of the compared rows by over two standard errors."""
-        with self.net.holding(run.origin):
-            return verdict(self.net.sample_losses(self.compared) - run.losses) > 0
-
-    def untrained(self, run: Run) -> Run:
-        """A run that ended where it started, which is where the net must be."""
-        return run._replace(
-            weights=Snapshot(self.net.module_),
-            is_trained=False,
-            losses=self.net.sample_losses(self.compared),
-        )
+    def losses(self) -> Losses:
+        """The net's, on the rows that are compared."""
+        compared = self.net.sample_losses(self.compared)
+        if self.x_valid is None:
+            return Losses(compared, compared)
+        parts = [(len(self.x), self.net.sample_losses(self.checked)), (len(self.x_valid), compared)]
+        share = sum(len(losses) for _, losses in parts) / self.n
+        of_all = torch.cat([share * n / len(losses) * losses for n, losses in parts])
+        return Losses(compared, of_all)
 
     def most_stages(self, n_starts: int, settle: bool) -> int:
         """How many stages of training there may be."""
@@ -326,9 +328,6 @@ class Trainer:
     def _begin(self) -> None:
         self.drawn.put_back()
         self.net.fresh_optimizer()
-
-    def _on_compared(self) -> tuple[Tensor, float]:
-        return self.net.sample_losses(self.compared), _explained(self.net.module_, self.compared)
 
 
 def best_net(trainer: Trainer, starts: list, settle: bool = True) -> Run:
@@ -357,33 +356,42 @@ def best_net(trainer: Trainer, starts: list, settle: bool = True) -> Run:
     if first.explained < WELL_EXPLAINED and not net.ended_by_:
         for start in starts[1:]:
             other = trainer.run(start, first)
-            if other and _takes_over(best.losses - other.losses, other.explained, best.explained):
+            if other is None:
+                continue
+            gain = best.losses.compared - other.losses.compared
+            if _takes_over(gain, other.explained, best.explained):
                 best = other
     best.weights.put_back()
     if trainer.has_many_rows or (trainer.may_decay and not best.is_trained):
         best = trainer.decay(best, 2 * len(starts))
     _finish(trainer, best, first.origin, settle)
-    is_doubtful = best.is_trained and trainer.refits(settle) and not trainer.is_clear(best)
-    losses = trainer.losses()
-    if is_doubtful or losses.mean() > first.before:
+    is_doubtful = best.is_trained and trainer.refits(settle) and not is_clear(best)
+    losses = trainer.losses().of_all
+    if is_doubtful or losses.mean() > first.before.of_all.mean():
         trained, explained = Snapshot(net.module_), _explained(net.module_, trainer.compared)
         first.origin.put_back()
-        _finish(trainer, trainer.untrained(first), first.origin, settle)
-        gain, of_start = trainer.losses() - losses, _explained(net.module_, trainer.compared)
+        start = first._replace(weights=first.origin, is_trained=False, losses=first.before)
+        _finish(trainer, start, first.origin, settle)
+        gain = trainer.losses().of_all - losses
+        of_start = _explained(net.module_, trainer.compared)
         if gain.mean() >= 0 or _takes_over(gain, explained, of_start):
             trained.put_back()
     return best
+
+
+def is_clear(run: Run) -> bool:
+    """Whether training lowered the loss of the compared rows by over two standard errors."""
+    return verdict(run.before.compared - run.losses.compared) > 0
 
 
 def _finish(trainer: Trainer, best: Run, first: Snapshot, refit: bool) -> None:
     """From the net at a run's best weights to one trained on all rows, and calibrated."""
     net = trainer.net
     if trainer.refits(refit):
-        loss = trainer.loss()
         trainer.refit(best)
+        pairs = zip(trainer.losses(), best.losses, strict=True)
         # What is not a number is not better either.
-        is_better = net.sample_losses(trainer.compared).mean() <= best.losses.mean()
-        if not (is_better and trainer.loss() <= loss):
+        if not all(now.mean() <= before.mean() for now, before in pairs):
             best.weights.put_back()
     x = thinned(trainer.x, COMPARED)
     evidence = Evidence(net, best.weights, first, x, trainer.compared, trainer.n)
