@@ -2,6 +2,7 @@
 
 import copy
 import itertools
+import math
 import pickle
 from types import SimpleNamespace
 
@@ -329,8 +330,9 @@ def test_the_first_steps_are_small(Estimator):
     np.testing.assert_allclose(rates.epochs, 1e-3)
 
 
-def test_held_out_rows_are_trained_on_from_the_best_weights(Estimator):
-    """For a third of the epochs that were best."""
+@pytest.mark.parametrize(("held_out", "share"), [(0.1, 1 / 3), (0.25, 1)])
+def test_held_out_rows_are_trained_on_from_the_best_weights(Estimator, held_out, share):
+    """The more of them there are, the longer."""
     stages, best = [], []
 
     class Stages(Callback):
@@ -341,9 +343,10 @@ def test_held_out_rows_are_trained_on_from_the_best_weights(Estimator):
             if net.stage_ == "first start":
                 best.append(net.keep_best_.best_epoch_)
 
-    quick(Estimator, max_iter=20, net_params={"callbacks": [Stages()]}).fit(X)
+    part = {"early_stopping": True, "validation_fraction": held_out}
+    quick(Estimator, max_iter=20, net_params={"callbacks": [Stages()]}, **part).fit(X[:100])
     assert best[0] > 0
-    assert stages.count("refit") == -(-best[0] // 3)
+    assert stages.count("refit") == math.ceil(share * best[0])
 
 
 def test_smaller_steps_end_where_they_add_little(Estimator, monkeypatch):
@@ -371,7 +374,7 @@ def test_smaller_steps_end_where_they_add_little(Estimator, monkeypatch):
 
 
 def test_smaller_steps_follow_where_no_epoch_helped(Estimator):
-    """The refit goes on at their rate, for a third of their best epochs."""
+    """The refit goes on at their rate, for a share of their best epochs."""
     stages, best, rates = [], {}, {}
 
     class Stages(Callback):
@@ -391,7 +394,7 @@ def test_smaller_steps_follow_where_no_epoch_helped(Estimator):
     ).fit(X)
     assert list(dict.fromkeys(stages)) == ["first start", "smaller steps", "refit"]
     assert best["first start"] == 0 < best["smaller steps"]
-    assert stages.count("refit") == -(-best["smaller steps"] // 3)
+    assert stages.count("refit") == math.ceil(3 * 30 / 170 * best["smaller steps"])
     assert rates == pytest.approx({"first start": 0.1, "smaller steps": 0.02, "refit": 0.01})
     assert small.n_iter_ == stages.count("first start") + stages.count("smaller steps")
     linear = Estimator(2, hidden_layer_sizes=(), random_state=0).fit(X)

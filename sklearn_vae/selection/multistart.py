@@ -20,10 +20,12 @@ With rows held out, in order:
    so at a fifth, with fewer rows as well: small noise asks for small steps. A linear net does not,
    since it starts at the best linear model.
 4. **Refit.** The held-out rows are used as well: the net goes on over all rows. It does so at half
-   the learning rate, for `LONGER` times the epochs that were best. Where no epoch helped, it is the
-   linear model of all rows. A net trained on the held-out rows should do no worse on them, nor on
-   all rows, than one that was not. If it does, the one before is kept. A refit is done for up to
-   `FEW_ROWS` rows. With more a tenth of them hardly changes anything.
+   the learning rate, for a share of the epochs that were best. The share is `LONGER` times the
+   number of held-out rows over that of rows trained on. It is a third with a tenth of the rows held
+   out, and 1 with a quarter of them. Where no epoch helped, it is the linear model of all rows. A
+   net trained on the held-out rows should do no worse on them, nor on all rows, than one that was
+   not. If it does, the one before is kept. A refit is done for up to `FEW_ROWS` rows. With more a
+   tenth of them hardly changes anything.
 5. **Calibration.** The likelihood settles last what held-out rows tell better than training, such
    as its noise (`Likelihood.calibrate`).
 6. **Check.** The result may be worse than the first start on all rows, trained on and held out,
@@ -68,7 +70,8 @@ TRIAL = (25, 0.05), (75, 0.5)
 FULL_STEPS, SMALLEST_STEPS = 0.5, 0.1
 FULL_WIDTH = 200  # features, up to which steps have their full size
 DECAY = 0.4  # of the learning rate, in the smaller steps; half of it where no step helped
-LONGER, SHARE = 1 / 3, 0.5  # of the best epochs, and of the learning rate, in the refit
+# In the refit: of the best epochs, for each row held out per row trained on; of the learning rate.
+LONGER, SHARE = 3, 0.5
 
 
 class Losses(NamedTuple):
@@ -289,7 +292,7 @@ class Trainer:
             return
         if net.ended_by_:
             return
-        epochs = math.ceil(LONGER * run.watch.best_epoch_)
+        epochs = math.ceil(LONGER * len(self.x_valid) / len(self.x) * run.watch.best_epoch_)
         self._enter(self.n_stages, "refit", epochs)
         net.fresh_optimizer(SHARE * run.share)
         # Only who watches or reads along could want the loss of rows that are now trained on.
