@@ -23,6 +23,7 @@ import time
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import cache, partial
 from pathlib import Path
 from queue import Queue
 
@@ -88,7 +89,7 @@ def compare(options):
         sides = (options.before, "{}"), (HERE, options.params)
         pairs.put([Worker(checkout, options, params) for checkout, params in sides])
     shapes = pairs.queue[0][0].shapes
-    tables = load_thinned(options.tables, options.max_rows)
+    scores = cache(partial(linear, load_thinned(options.tables, options.max_rows)))
     jobs = [
         (estimator, name, d, options.first_split + k)
         for k in range(options.splits)
@@ -108,7 +109,7 @@ def compare(options):
     cells = {}
     with ThreadPoolExecutor(options.jobs) as pool:
         for job, before, after in pool.map(run, jobs):
-            cells.setdefault(job[:3], []).append((before, after, linear(tables, *job[1:])))
+            cells.setdefault(job[:3], []).append((before, after, scores(*job[1:])))
             print(*job, before["seconds"], after["seconds"], file=sys.stderr, flush=True)
     return cells
 
