@@ -1,4 +1,5 @@
-# Everything runs in .venv, made by the first command that needs it. After that nothing needs the network.
+# Everything runs in .venv, made by the first command that needs it. `make docs` adds its own packages.
+# After that nothing needs the network.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
