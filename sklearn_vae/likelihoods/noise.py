@@ -171,6 +171,8 @@ class Noise(nn.Module):
     def grow(self, evidence: NamedTuple, trained: Rebuilt) -> None:
         """Let sigma^2(z) grow as held-out rows say, unless they clearly lose by it.
 
+        `trained` are the rows trained on, as the networks rebuild them now.
+
         The weights used were not trained on the held-out rows. Weights that were have smaller
         errors there than on new rows at the same distance.
         """

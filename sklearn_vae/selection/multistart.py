@@ -368,7 +368,7 @@ def best_net(trainer: Trainer, starts: list, settle: bool = True) -> Run:
     if trainer.has_many_rows or (trainer.may_decay and not best.is_trained):
         best = trainer.decay(best, 2 * len(starts))
     _finish(trainer, best, first.origin, settle)
-    is_doubtful = best.is_trained and trainer.refits(settle) and not is_clear(best)
+    is_doubtful = best.is_trained and trainer.refits(settle) and not _is_clear(best)
     losses = trainer.losses().of_all
     if is_doubtful or losses.mean() > first.before.of_all.mean():
         trained, explained = Snapshot(net.module_), _explained(net.module_, trainer.compared)
@@ -382,7 +382,7 @@ def best_net(trainer: Trainer, starts: list, settle: bool = True) -> Run:
     return best
 
 
-def is_clear(run: Run) -> bool:
+def _is_clear(run: Run) -> bool:
     """Whether training lowered the loss of the compared rows by over two standard errors."""
     return verdict(run.before.compared - run.losses.compared) > 0
 
