@@ -28,7 +28,6 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.func import jacfwd, jacrev, vmap
 
 from .batch import Batch
 from .module import VAE
@@ -109,24 +108,27 @@ def log_joint(module: VAE, z: Tensor, rows: Batch) -> Tensor:
     return log_prob_of_rows(module.decode(z, rows.condition), rows) + module.prior.log_prob(z)
 
 
+def derivatives(module: VAE, z: Tensor, rows: Batch) -> tuple[Tensor, Tensor]:
+    """The gradient (n, d) and the Hessian (n, d, d) of the log joint density at z (n, d).
+
+    Rows know nothing of each other, so those of their sum are those of each.
+    """
+    with torch.enable_grad():
+        z = z.detach().requires_grad_()
+        density = log_joint(module, z, rows).sum()
+        (gradient,) = torch.autograd.grad(density, z, create_graph=True)
+        of_each = (component.sum() for component in gradient.unbind(1))
+        columns = [torch.autograd.grad(one, z, retain_graph=True)[0] for one in of_each]
+    return gradient.detach(), torch.stack(columns, 2)
+
+
 def laplace(module: VAE, rows: Batch, z: Tensor, steps: int) -> Laplace:
     """Newton steps from z (n, d) to the modes of the rows, and the curvature at their end.
 
     A step that lowers the density by more than rounding is not taken.
     """
-
-    def of_one(z: Tensor, *fields: Tensor | None) -> Tensor:
-        row = Batch(*fields).map(lambda field: field[None])
-        return log_joint(module, z[None], row)[0]
-
-    def gradient_twice(z: Tensor, *fields: Tensor | None) -> tuple[Tensor, Tensor]:
-        gradient = jacrev(of_one)(z, *fields)
-        return gradient, gradient
-
-    each = (0, *(None if field is None else 0 for field in rows.fields))
     for _ in range(steps):
-        curvature = vmap(jacfwd(gradient_twice, has_aux=True), in_dims=each)
-        hessian, gradient = curvature(z, *rows.fields)
+        gradient, hessian = derivatives(module, z, rows)
         # Nothing is known of an outlier whose squares overflow.
         known = torch.isfinite(hessian).all(-1).all(-1)[:, None, None]
         values, vectors = torch.linalg.eigh(
@@ -203,11 +205,17 @@ def by_importance(module: VAE, rows: Batch, eps: Tensor, summarise: Callable) ->
     """
     q = module.encode(rows)
     try:
-        r = laplace(module, rows, q.mean, STEPS)
-    except (RuntimeError, NotImplementedError):
-        # A network or likelihood that has no second derivatives.
+        return _by_curvature(module, rows, q.mean, eps, summarise)
+    except RuntimeError:  # a network or likelihood that has no second derivatives
         z = q.rsample(eps)
         return summarise(rows, z, _estimate(log_joint(module, z, rows) - q.log_prob(z)))
+
+
+def _by_curvature(
+    module: VAE, rows: Batch, z: Tensor, eps: Tensor, summarise: Callable
+) -> NamedTuple:
+    """With draws of Laplace approximations that start from z."""
+    r = laplace(module, rows, z, STEPS)
     z = r.rsample(eps)
     result = summarise(rows, z, _estimate(log_joint(module, z, rows) - r.log_prob(z)))
     poor = torch.nonzero(~(result.effective_draws >= ENOUGH * len(eps)))[:, 0]

@@ -1,7 +1,7 @@
 """Every family with every other, and the density that they make against known answers."""
 
 import warnings
-from functools import cache
+from functools import cache, partial
 
 import numpy as np
 import pytest
@@ -188,28 +188,26 @@ def test_score_of_nonlinear_models_is_near_that_of_many_draws(posterior, likelih
     assert np.abs(estimate.log_prob - many).mean() < np.abs(of_q - many).mean() + 0.01
 
 
-class NoSecondDerivative(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx, x):
-        return x.tanh()
+class Radial(torch.nn.Module):
+    """torch has no second derivatives of distances that it finds one by one."""
 
-    @staticmethod
-    def backward(ctx, grad):
-        return grad
-
-
-class Opaque(torch.nn.Module):
-    def __init__(self, n_in, n_out):
+    def __init__(self, n_in, n_out, how):
         super().__init__()
-        self.layer = torch.nn.Linear(n_in, n_out)
+        self.centres = torch.nn.Parameter(torch.randn(8, n_in))
+        self.layer, self.how = torch.nn.Linear(8, n_out), how
 
     def forward(self, x):
-        return NoSecondDerivative.apply(self.layer(x))
+        return self.layer(torch.exp(-torch.cdist(x, self.centres, compute_mode=self.how)))
 
 
-def test_networks_without_second_derivatives_are_scored_by_the_encoders_posterior():
-    X = DATA["gaussian"]
-    model = make("diag", 2, encoder=Opaque, decoder=Opaque, max_iter=2).fit(X)
+@pytest.mark.parametrize(
+    "how",
+    ["donot_use_mm_for_euclid_dist", "use_mm_for_euclid_dist_if_necessary"],
+    ids=["for no row", "for many rows alone"],
+)
+def test_networks_without_second_derivatives_are_scored_by_the_encoders_posterior(how):
+    X, radial = DATA["gaussian"], partial(Radial, how=how)
+    model = make("diag", 2, encoder=radial, decoder=radial, max_iter=2).fit(X)
     x = torch.from_numpy((X - model.mean_) / model.scale_)
     with torch.no_grad():
         expected = importance_weighted(

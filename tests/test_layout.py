@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from sklearn_vae.training.adamw import adamw
+from sklearn_vae.training.adamw import AdamW, adamw
 from sklearn_vae.training.layout import joined, lay_out, tensors_of, zeros_like
 
 SHAPES = (3, 2), (), (4,), (2, 2, 1)
@@ -118,3 +118,47 @@ def test_a_step_is_that_of_adamw(is_behind, is_loaded):
         assert state["step"] == states[1][i]["step"] == (2 if is_behind and i == 1 else 4)
         for name in ("exp_avg", "exp_avg_sq"):
             torch.testing.assert_close(state[name], states[1][i][name], rtol=1e-6, atol=1e-8)
+
+
+@pytest.mark.parametrize("is_fused", [False, True])
+def test_its_own_step_is_that_of_torch(is_fused):
+    """With a closure, as skorch calls it, and with settings that came later."""
+    modules = [nn.Linear(3, 4), nn.Linear(3, 4)]
+    modules[1].load_state_dict(modules[0].state_dict())
+    optimizers = [
+        kind(module.parameters(), lr=0.1, weight_decay=0.1, fused=is_fused)
+        for kind, module in zip((torch.optim.AdamW, AdamW), modules, strict=True)
+    ]
+    x = torch.randn(5, 3, generator=torch.Generator().manual_seed(0))
+    extra = [nn.Parameter(torch.ones(2)) for _ in modules]
+
+    def losses():
+        for module, optimizer, more in zip(modules, optimizers, extra, strict=True):
+
+            def closure(module=module, optimizer=optimizer, more=more):
+                optimizer.zero_grad()
+                loss = module(x).square().sum() + more.square().sum()
+                loss.backward()
+                return loss
+
+            yield optimizer.step(closure).item()
+
+    for step in range(4):
+        one, other = losses()
+        assert one == other
+        for optimizer, more in zip(optimizers, extra, strict=True):
+            if step == 0:
+                optimizer.add_param_group({"params": [more], "lr": 0.01})
+            if step == 1:
+                optimizer.load_state_dict(copy.deepcopy(optimizer.state_dict()))
+    assert len(set(map(str, (optimizer.state_dict() for optimizer in optimizers)))) == 1
+
+
+def test_a_step_may_be_differentiated():
+    rate, weight = torch.tensor(0.1, requires_grad=True), torch.ones(2, requires_grad=True)
+    moved = weight.clone()
+    optimizer = AdamW([moved], lr=rate, differentiable=True, foreach=False, fused=False)
+    moved.grad = torch.tensor([1.0, -2.0])
+    optimizer.step()
+    (slope,) = torch.autograd.grad(moved.sum(), rate)
+    assert torch.isfinite(slope)

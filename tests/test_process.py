@@ -199,6 +199,32 @@ def test_threads_do_not_meet(Estimator, dtype):
             np.testing.assert_array_equal(result, expected)
 
 
+# --- what a process loads -------------------------------------------------------------------------
+
+LOADED = """
+import sys, warnings
+warnings.simplefilter("ignore")
+import numpy as np
+from sklearn_vae import RhoVAETransformer, VAETransformer
+X = np.random.RandomState(0).poisson(2.0, (60, 5)).astype(float)
+gaps = np.where(np.random.RandomState(1).uniform(size=X.shape) < 0.1, np.nan, X)
+for Estimator, params, rows in [
+    (VAETransformer, {}, X),
+    (RhoVAETransformer, {}, gaps),
+    (VAETransformer, {"likelihood": "negative_binomial"}, X),
+    (VAETransformer, {"batch_size": 16, "net_params": {"optimizer__amsgrad": True}}, X),
+]:
+    model = Estimator(2, max_iter=2, hidden_layer_sizes=(4,), **params).fit(rows)
+    model.score(rows), model.inverse_transform(model.transform(rows)), model.sample(3)
+assert "torch._dynamo" not in sys.modules
+"""
+
+
+def test_the_compiler_of_torch_is_not_loaded():
+    """It takes longer to load than most fits take."""
+    subprocess.run([sys.executable, "-c", LOADED], check=True, timeout=120)
+
+
 # --- forks, inference mode ------------------------------------------------------------------------
 
 FORK = """

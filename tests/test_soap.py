@@ -205,7 +205,7 @@ def test_nobody_else_is_given_it(params):
 
 def test_a_stream_is_taken_in_usual_batches():
     model = VAETransformer(2, **QUICK).partial_fit(X_MANY)
-    assert type(model.net_.optimizer_) is torch.optim.AdamW
+    assert isinstance(model.net_.optimizer_, torch.optim.AdamW)
     assert model.net_.batch_size == 128
 
 

@@ -18,7 +18,7 @@ from ..objectives import OBJECTIVES, Objective
 from ..parts import Part
 from ..posteriors import POSTERIORS, Posterior
 from ..selection import FEW_ROWS, GAUSSIAN
-from ..training import SOAP, VALID_BATCH, WIDEST, SeededInit, TensorBatches, VAENet
+from ..training import SOAP, VALID_BATCH, WIDEST, AdamW, SeededInit, TensorBatches, VAENet
 from .table import likelihood_of
 
 BATCH_SIZE = 128
@@ -205,7 +205,7 @@ def build_net(spec, scale, device, seed, filling=None):
         defaults |= {"callbacks__keep_best__most_steps": PATIENT}
     elif "optimizer" not in given:
         defaults |= {
-            "optimizer": torch.optim.AdamW,
+            "optimizer": AdamW,
             "optimizer__fused": device.type in ("cpu", "cuda"),
             "optimizer__capturable": device.type == "cuda",
             "optimizer__weight_decay": spec.alpha,

@@ -6,9 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
-from torch.distributions import NegativeBinomial as TorchNegativeBinomial
+from torch.distributions import NegativeBinomial as NegativeBinomialDistribution
 from torch.distributions import Poisson as PoissonDistribution
-from torch.nn.functional import softplus
 
 from .base import LOG_LIMIT, Likelihood, bounded, float32, unbounded
 
@@ -49,16 +48,6 @@ class Poisson(Count):
 
     def draw(self, p: Distribution, rng: np.random.RandomState) -> np.ndarray:
         return rng.poisson(p.mean.double().cpu().numpy()).astype(float)
-
-
-class NegativeBinomialDistribution(TorchNegativeBinomial):
-    """torch's, with a density that has second derivatives under `torch.func.vmap`."""
-
-    def log_prob(self, value: Tensor) -> Tensor:
-        """Of counts, in nats: r log(1 - p) + x log p + log binom(x + r - 1, x), r > 0."""
-        of_logits = -self.total_count * softplus(self.logits) - value * softplus(-self.logits)
-        orders = torch.lgamma(self.total_count + value) - torch.lgamma(self.total_count)
-        return of_logits + orders - torch.lgamma(1 + value)
 
 
 class NegativeBinomial(Count):

@@ -28,6 +28,7 @@ caller and gone after training; the process's own streams are neither read nor m
   and back; `check_picklable` says which parameter cannot be pickled.
 """
 
+from .adamw import AdamW
 from .batches import Rows, TensorBatches, every_kth, thinned
 from .callbacks import KeepBest, KLWarmUp, Snapshot, StopTraining
 from .devices import SeededInit, available_devices, one_thread_after_fork, resolve_device
@@ -43,6 +44,7 @@ __all__ = [
     "SOAP",
     "VALID_BATCH",
     "WIDEST",
+    "AdamW",
     "KLWarmUp",
     "KeepBest",
     "Rows",

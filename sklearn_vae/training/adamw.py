@@ -3,12 +3,18 @@
 On small tensors, most of ``optimizer.step()`` is to look for its tensors and to sort them by device
 and dtype. Here they are looked for once. They stay those of the optimizer: its state, its learning
 rate and its other settings are read and written as by its own step.
+
+torch loads its compiler, only to tell it to leave an optimizer's methods alone. That takes longer
+than most fits. Nobody compiles the optimizers of this package, so theirs are the plain methods.
 """
 
+import inspect
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
+from torch.optim import Optimizer
 
 from .layout import joined, zeros_like
 
@@ -17,7 +23,28 @@ ONE = torch.tensor(1.0)  # a number of Python would be made a tensor at each ste
 HOOKS = "_optimizer_step_pre_hooks", "_optimizer_step_post_hooks"
 
 
-def adamw(optimizer: torch.optim.Optimizer) -> Callable:
+class Uncompiled(Optimizer):
+    """An optimizer that does not load torch's compiler."""
+
+    add_param_group = inspect.unwrap(Optimizer.add_param_group)
+    zero_grad = inspect.unwrap(Optimizer.zero_grad)
+    state_dict = inspect.unwrap(Optimizer.state_dict)
+    load_state_dict = inspect.unwrap(Optimizer.load_state_dict)
+
+
+class AdamW(Uncompiled, torch.optim.AdamW):
+    """torch's."""
+
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """Take a step by the gradients that the parameters have, or that `closure` gives them."""
+        with torch.set_grad_enabled(self.defaults["differentiable"]):
+            return plain_step(self, closure)
+
+
+plain_step = inspect.unwrap(torch.optim.AdamW.step)
+
+
+def adamw(optimizer: Optimizer) -> Callable:
     """What to call in the place of ``optimizer.step``, for the tensors that it has now.
 
     Where anything is out of the ordinary it is ``optimizer.step`` itself.
@@ -44,7 +71,7 @@ def adamw(optimizer: torch.optim.Optimizer) -> Callable:
     return step
 
 
-def is_plain(optimizer: torch.optim.Optimizer) -> bool:
+def is_plain(optimizer: Optimizer) -> bool:
     """Whether an optimizer has one group of parameters, and nobody watches its steps."""
     hooked = any(getattr(optimizer, name) for name in HOOKS)
     hooked = hooked or "step" in vars(optimizer)  # as where a schedule counts its calls

@@ -3,6 +3,7 @@
 Devices by name, threads for a while, initialisation by an explicit generator.
 """
 
+import inspect
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -145,3 +146,7 @@ class SeededInit(TorchDispatchMode):
     @staticmethod
     def _takes_generator(func: OpOverload) -> bool:
         return any(argument.name == "generator" for argument in func._schema.arguments)
+
+
+# torch wraps it in what loads its compiler, which takes longer than most fits.
+SeededInit.__torch_dispatch__ = inspect.unwrap(SeededInit.__torch_dispatch__)

@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 from torch.linalg import qr
 
-from .adamw import MOMENTS, ONE, adamw, is_plain, states_of
+from .adamw import MOMENTS, ONE, Uncompiled, adamw, is_plain, states_of
 
 WIDEST = 256
 FRESH = 10  # steps
@@ -32,7 +32,7 @@ KEPT = 0.7  # of L and R, when they take in a gradient
 SIDES = 0, 1  # rows of W, which L is of, and columns, which R is of
 
 
-class SOAP(torch.optim.Optimizer):
+class SOAP(Uncompiled):
     """Adam in the eigenbases of a layer's gradients.
 
     Parameters

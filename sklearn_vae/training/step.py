@@ -31,7 +31,7 @@ from ..module import VAE
 from ..objectives import ELBO
 from ..posteriors import NARROWEST, POSTERIORS, WIDEST, Full, Posterior, ScaledAR1
 from ..priors import StandardNormal
-from .adamw import ONE
+from .adamw import ONE, AdamW
 from .convolutional import ImageNetwork, is_convolutional
 from .graph import is_known
 from .layout import zeros_like
@@ -155,7 +155,7 @@ def step_for(net: NeuralNet, step_fn: Callable | None) -> Callable | None:
         and (str(net.device), net.autocast, objective.n_draws) == ("cpu", None, 1)
         and type(module.prior) is StandardNormal
         and type(objective) is ELBO
-        and type(optimizer) in (torch.optim.AdamW, SOAP)
+        and type(optimizer) in (AdamW, torch.optim.AdamW, SOAP)
         and module.posterior in POSTERIORS.values()
         and type(module.likelihood) in LOSSES
         and not objective.free_bits
