@@ -630,7 +630,7 @@ def test_a_memory_map_is_trained_from_where_it_is(Estimator, tmp_path, monkeypat
     sizes = []
     monkeypatch.setattr("sklearn_vae._base.data.rows_for_net", record_sizes(sizes))
     there = quick(Estimator, **params).fit(on_disk)
-    assert sizes.count(128) >= 100  # ten batches an epoch, each read when its turn comes
+    assert sizes.count(123) >= 100  # ten batches of one size an epoch, read when their turn comes
     assert there.score(X) == pytest.approx(quick(Estimator, **params).fit(X).score(X), abs=0.2)
 
 

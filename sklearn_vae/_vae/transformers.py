@@ -88,9 +88,10 @@ PARAMETERS = """
         it is multiplied by the square root of 8.
 
     batch_size : int or "auto", default="auto"
-        Samples per training step; "auto" is 128. With more than 10,000 rows it is 1,024, on a CPU
-        and for hidden layers of 256 units or fewer. The optimizer is then SOAP (Vyas et al. 2024,
-        arXiv:2409.11321) and otherwise AdamW, unless `net_params` has one.
+        Samples per training step; "auto" is 128. Batches are made of one size, so it may be up to
+        half as many more. With more than 10,000 rows it is 1,024, on a CPU and for hidden layers of
+        256 units or fewer. The optimizer is then SOAP (Vyas et al. 2024, arXiv:2409.11321) and
+        otherwise AdamW, unless `net_params` has one.
 
     alpha : float, default=0.0
         Weight decay of the optimizer.

@@ -274,7 +274,7 @@ class Trainer:
         )
 
     def _steps_per_epoch(self) -> int:
-        return -(-len(self.x) // self.net.batch_size)
+        return max(1, round(len(self.x) / self.net.batch_size))
 
     def refit(self, run: Run) -> None:
         """Let the net, which is at a run's best weights, go on over all rows.

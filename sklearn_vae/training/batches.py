@@ -87,11 +87,19 @@ class ScoredRows(Rows, ScoredDataset):
 class TensorBatches(DataLoader):
     """Batches taken from all rows at once, not row by row.
 
-    A remainder of a single row joins the batch before it: no row is dropped, and no batch is too
-    small for a layer that normalises over it.
+    Batches are of about one size, since a step of a few rows goes as far as one of many and knows
+    less. No row is dropped. A single row joins the batch before it: no batch is too small for a
+    layer that normalises over it.
+
+    Parameters
+    ----------
+    batch_size : int
+        About how many rows a batch has: up to half as many more, where fewer batches come nearer.
 
     Attributes
     ----------
+    batch_size : int
+        How many rows a batch has, all but the last.
     writes_over : bool
         Whether a shuffled batch may be written over the one before.
     """
@@ -105,9 +113,10 @@ class TensorBatches(DataLoader):
         shuffle: bool = False,
         generator: torch.Generator | None = None,
     ):
-        super().__init__(dataset, batch_size=batch_size, shuffle=shuffle, generator=generator)
         n = len(dataset)
-        self.bounds = [*range(0, max(n - 1, 1), batch_size), n]
+        size = -(-n // max(1, round(n / batch_size)))
+        super().__init__(dataset, batch_size=size, shuffle=shuffle, generator=generator)
+        self.bounds = [*range(0, max(n - 1, 1), size), n]
         self.shuffle = shuffle
 
     def __len__(self) -> int:
