@@ -54,7 +54,7 @@ from torch import Tensor
 
 from ..batch import Batch
 from ..module import VAE
-from ..training import KeepBest, Seeds, Snapshot, Stage, VAENet, is_alone, thinned
+from ..training import KeepBest, Seeds, Snapshot, Stage, VAENet, bounds_of, is_alone, thinned
 from .evidence import COMPARED, Evidence, verdict
 from .linear import do_rows_tell_the_noise, give_noise, mean_squares
 
@@ -274,7 +274,7 @@ class Trainer:
         )
 
     def _steps_per_epoch(self) -> int:
-        return max(1, round(len(self.x) / self.net.batch_size))
+        return len(bounds_of(len(self.x), self.net.batch_size)) - 1
 
     def refit(self, run: Run) -> None:
         """Let the net, which is at a run's best weights, go on over all rows.

@@ -29,7 +29,7 @@ caller and gone after training; the process's own streams are neither read nor m
 """
 
 from .adamw import AdamW
-from .batches import Rows, TensorBatches, every_kth, thinned
+from .batches import Rows, TensorBatches, bounds_of, every_kth, thinned
 from .callbacks import KeepBest, KLWarmUp, Snapshot, StopTraining
 from .devices import SeededInit, available_devices, one_thread_after_fork, resolve_device
 from .net import VALID_BATCH, VAENet
@@ -57,6 +57,7 @@ __all__ = [
     "TensorBatches",
     "VAENet",
     "available_devices",
+    "bounds_of",
     "carries_functions",
     "check_picklable",
     "every_kth",

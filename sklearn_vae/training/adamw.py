@@ -33,15 +33,14 @@ class Uncompiled(Optimizer):
 
 
 class AdamW(Uncompiled, torch.optim.AdamW):
-    """torch's."""
+    """The steps of `torch.optim.AdamW`."""
+
+    _plain_step = inspect.unwrap(torch.optim.AdamW.step)
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Take a step by the gradients that the parameters have, or that `closure` gives them."""
         with torch.set_grad_enabled(self.defaults["differentiable"]):
-            return plain_step(self, closure)
-
-
-plain_step = inspect.unwrap(torch.optim.AdamW.step)
+            return self._plain_step(closure)
 
 
 def adamw(optimizer: Optimizer) -> Callable:

@@ -22,6 +22,12 @@ def thinned(rows: Any, n: int) -> Any:
     return rows[every_kth(rows, n)]
 
 
+def bounds_of(n: int, batch_size: int) -> list[int]:
+    """Where batches of n rows begin and end, as even as they can be of about a size."""
+    size = -(-n // max(1, round(n / batch_size)))
+    return [*range(0, max(n - 1, 1), size), n]
+
+
 def as_it_is(batch: tuple[Batch, Tensor]) -> tuple[Batch, Tensor]:
     """A batch: rows that are taken together need no collation."""
     return batch
@@ -113,10 +119,9 @@ class TensorBatches(DataLoader):
         shuffle: bool = False,
         generator: torch.Generator | None = None,
     ):
-        n = len(dataset)
-        size = -(-n // max(1, round(n / batch_size)))
+        self.bounds = bounds_of(len(dataset), batch_size)
+        size = self.bounds[1]
         super().__init__(dataset, batch_size=size, shuffle=shuffle, generator=generator)
-        self.bounds = [*range(0, max(n - 1, 1), size), n]
         self.shuffle = shuffle
 
     def __len__(self) -> int:
