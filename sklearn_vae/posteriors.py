@@ -66,7 +66,7 @@ class Posterior:
 
     def __init__(self, numbers: Tensor, n_components: int):
         sizes = n_components, self.n_variances(n_components), self.n_others(n_components)
-        self.mean, of_variances, others = numbers.split(sizes, -1)
+        self.mean, of_variances, others = torch.split_with_sizes(numbers, sizes, -1)
         self.log_variance = log_variance_from(of_variances)
         self.scale = torch.exp(self.log_variance * HALF)
         self.read(others)

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.distributions import Distribution
 from torch.nn.functional import mse_loss
 
-from .base import Columns, Likelihood, bounded, float32, unbounded
+from .base import LOG_LIMIT, Columns, Likelihood, bounded, float32, unbounded
 from .noise import SMALLEST_NOISE, Noise
 from .scaling import centre_and_scale
 
@@ -171,7 +171,11 @@ class Gaussian(LocationScale):
 
     def _constant(self) -> float:
         """1/2 sum_j log(2 pi sigma_j^2)."""
-        mean = bounded(self.noise.log_variance.detach()).mean().item()
+        number = self.noise.log_variance.detach()
+        if number.ndim:
+            mean = bounded(number).mean().item()
+        else:  # every epoch asks for it, and Python's arithmetic takes least
+            mean = LOG_LIMIT * math.tanh(number.item() / LOG_LIMIT)
         return 0.5 * self.n_features * (math.log(2 * math.pi) + mean)
 
 

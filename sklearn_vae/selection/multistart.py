@@ -222,7 +222,7 @@ class Trainer:
     def _is_promising(self, first: Run) -> bool:
         """Train for a while; if much more is explained then than by the first run, to the end."""
         for trial in TRIAL:
-            self._train(self._trial(trial))
+            self._train_all(self.x, self._trial(trial))
             _, share = trial
             unexplained = 1 - _explained(self.net.module_, self.compared)
             if unexplained > (1 - share) * (1 - first.explained):
@@ -237,6 +237,16 @@ class Trainer:
 
     def _train(self, epochs: int) -> None:
         self.net.train_on(self.x, self.x_valid, epochs, self.seeds, self.epochs_before)
+
+    def _train_all(self, rows: Batch, epochs: int) -> None:
+        """Train on rows for all of the epochs.
+
+        Their held-out loss is found only if somebody may see it.
+        """
+        net = self.net
+        held_out = None if is_alone(net, VAENet) and not net.verbose else self.x_valid
+        with net.keeping_the_last():
+            net.train_on(rows, held_out, epochs, self.seeds, self.epochs_before)
 
     def _share(self) -> float:
         """Of the learning rate.
@@ -295,10 +305,7 @@ class Trainer:
         epochs = math.ceil(LONGER * len(self.x_valid) / len(self.x) * run.watch.best_epoch_)
         self._enter(self.n_stages, "refit", epochs)
         net.fresh_optimizer(SHARE * run.share)
-        # Only who watches or reads along could want the loss of rows that are now trained on.
-        held_out = None if is_alone(net, VAENet) and not net.verbose else self.x_valid
-        with net.keeping_the_last():
-            net.train_on(x_all, held_out, epochs, self.seeds, self.epochs_before)
+        self._train_all(x_all, epochs)
 
     def losses(self) -> Losses:
         """The net's, on the rows that are compared."""

@@ -166,7 +166,7 @@ class KeepBest(Callback):
         self, net: NeuralNet, dataset_valid: Dataset | None = None, **kwargs: Any
     ) -> None:
         self.epochs_ += 1
-        loss = net.history[-1, "valid_loss"] if dataset_valid else net.loss_of(net.watched_rows_)
+        loss = net.history[-1]["valid_loss"] if dataset_valid else net.loss_of(net.watched_rows_)
         self._offer(net, loss, dataset_valid)
         worth = WORTH if self.before is None else WORTH_AFTER
         worth = 0 if self.patience != "auto" or self.is_thorough else worth

@@ -45,7 +45,7 @@ def gaussian(likelihood: Gaussian, mean: Tensor, x: Tensor, share: Share) -> tup
     nats = 0.5 * (deviance + LOG_LIMIT * tanh + math.log(2 * math.pi))
     if noise.grad is not None:
         slope = 0.5 * (1 - deviance) * (1 - tanh * tanh)
-        noise.grad[...] = D * slope if shared else slope
+        noise.grad.fill_(D * slope) if shared else noise.grad.copy_(slope)
     return D * nats if shared else nats.sum().item(), weighed.mul_(precision * share)
 
 

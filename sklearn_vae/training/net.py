@@ -32,7 +32,7 @@ from .stages import Staged
 from .step import are_written, step_for
 from .streams import Seeds, Streams
 from .terms import Terms
-from .watchers import batches_are_watched, is_alone
+from .watchers import batches_are_watched, is_alone, is_unseen
 
 VALID_BATCH = 4096
 IN_CACHE = 2048  # rows at once, so that what a layer gives for them stays near a CPU
@@ -93,7 +93,7 @@ class VAENet(Staged, NeuralNet):
     def _forget_training(self) -> None:
         """Let go of generators, data and whatever else belongs to one training."""
         self._streams, self._lowest, self.train_split, self.watched_rows_ = None, {}, None, None
-        self._terms, self._complete = Terms(), False
+        self._terms, self._complete, self._unseen = Terms(), False, False
         self._recorded = self._settings = self._mode = self.average_ = self._written = None
 
     @property
@@ -192,7 +192,7 @@ class VAENet(Staged, NeuralNet):
         if training:
             self.average_.show(False)
             step_fn = averaged(self, self._cheapest(step_fn, iterator))
-        epoch = self.history[-1]  # looked up once: that takes longer, the more of them there are
+        epoch = self.history[-1]
         if not self._written and batches_are_watched(self):
             if not training:
                 self._same_noise_again()
@@ -204,10 +204,10 @@ class VAENet(Staged, NeuralNet):
         else:
             loss = self.mean_loss(iterator, step_fn, training, **fit_params)
             epoch["batches"].append({})  # skorch's Checkpoint looks at the last one
-        if training:
-            self.average_.show(True)
-        else:
+        if not training:
             epoch.update(self._terms.means())
+        elif not self._unseen:
+            self.average_.show(True)
         if not math.isfinite(loss):
             raise ValueError(
                 f"The {prefix} loss became {loss} in epoch {len(self.history)}. Lower "
@@ -373,6 +373,7 @@ class VAENet(Staged, NeuralNet):
         # With nobody else about, nothing that a step rests on changes before training ends.
         self._complete = data.is_complete and (held_out is None or held_out.is_complete)
         alone = self._complete and is_alone(self, VAENet) and not may_record(self)
+        self._unseen = held_out is None and is_unseen(self, VAENet)
         self.ended_ = True
         try:
             with self._until_told():

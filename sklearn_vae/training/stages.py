@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import torch
 from skorch.callbacks import EarlyStopping
+from skorch.history import History
 
 from .callbacks import Snapshot, StageIsOver, StopTraining
 from .devices import threads
@@ -42,6 +43,13 @@ class Stage(NamedTuple):
         return f"{self.number} of {self.total}: {self.title}"
 
 
+class Epochs(History):
+    """The history of a net; skorch's copies all of it when it looks one epoch up."""
+
+    def __getitem__(self, index: Any) -> Any:
+        return list.__getitem__(self, index) if type(index) is int else super().__getitem__(index)
+
+
 class Staged:
     """What a net knows of the fit that it is in.
 
@@ -57,6 +65,11 @@ class Staged:
     """
 
     progress_, settle_, ended_, ended_by_ = Stage(), None, False, None
+
+    def initialize_history(self) -> "Staged":
+        """Forget the epochs of earlier fits."""
+        self.history_ = Epochs()
+        return self
 
     @property
     def stage_(self) -> str:

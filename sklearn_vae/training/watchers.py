@@ -6,7 +6,8 @@ from skorch.callbacks import Callback, EpochScoring, EpochTimer, PrintLog
 from .callbacks import KeepBest, KLWarmUp
 from .progress import FitLog, Teller
 
-OWN = EpochTimer, KLWarmUp, KeepBest, PrintLog, FitLog, Teller
+BLIND = EpochTimer, KLWarmUp
+OWN = *BLIND, KeepBest, PrintLog, FitLog, Teller
 
 
 def batches_are_watched(net: NeuralNet) -> bool:
@@ -24,3 +25,8 @@ def batches_are_watched(net: NeuralNet) -> bool:
 def is_alone(net: NeuralNet, usual: type) -> bool:
     """Whether a net is of its usual class and has no callback but those that each net has."""
     return type(net) is usual and all(type(callback) in OWN for _, callback in net.callbacks_)
+
+
+def is_unseen(net: NeuralNet, usual: type) -> bool:
+    """Whether nobody looks at the weights of a net that is alone before its training ends."""
+    return type(net) is usual and all(type(callback) in BLIND for _, callback in net.callbacks_)
