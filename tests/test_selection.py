@@ -234,6 +234,50 @@ def test_noise_grows_as_the_errors_do(Estimator, noise):
     assert after == pytest.approx(before, rel=1e-4)
 
 
+@pytest.mark.parametrize("noise", ["shared", "per_feature"])
+def test_how_far_the_noise_is_lowered(noise):
+    """To the larger mean squared error over draws, that of the held-out rows two errors higher."""
+    X = StandardScaler().fit_transform(X_DIABETES)
+    model = VAETransformer(
+        2, likelihood=Gaussian(noise, 0.5), standardize=False, max_iter=3, random_state=0
+    ).fit(X)
+    net, noise_of_model = model.net_, model.net_.module_.likelihood.noise
+    noise_of_model.farthest = np.inf
+    held_out = Batch(torch.from_numpy(X[::4]).float())
+    x = Batch(torch.from_numpy(np.delete(X, np.s_[::4], 0)).float())
+
+    def lowered(factor, far_out=0.0):
+        """The factor on the noise, where it was a multiple of what it is."""
+        noise_of_model.rescale(factor)
+        before = noise_of_model.variance.detach()
+        rows = Batch(held_out.x + far_out * (torch.arange(len(held_out)) == 0)[:, None])
+        evidence = Evidence(net, *[Snapshot(net.module_)] * 2, x, rows, len(X))
+        with torch.no_grad():
+            noise_of_model.lower(evidence)
+        after = noise_of_model.variance.detach()
+        noise_of_model.rescale(1 / factor)
+        noise_of_model.rescale((before / after).mean())
+        np.testing.assert_allclose(after / before, (after / before).mean(), rtol=1e-4)
+        return (after / before).mean().item()
+
+    def errors(rows, n_draws=100):
+        """The mean over draws, by the public attributes."""
+        q = net.module_.encode(rows)
+        Z = q.rsample(torch.randn(n_draws, len(rows), 2)).detach().numpy()
+        noise = torch.from_numpy(noise_at(model, Z))
+        away = rows.x - net.module_.decode(torch.from_numpy(Z)).mean
+        return (away.detach().square() / noise).mean((0, 2)).numpy()
+
+    of_held_out = errors(held_out)
+    doubt = 2 * of_held_out.std(ddof=1) / len(of_held_out) ** 0.5
+    most = max(errors(x).mean(), of_held_out.mean() + doubt)
+    assert 0.5 < most < 2
+    assert lowered(4.0) == pytest.approx(most / 4, rel=0.05)
+    assert lowered(10.0) == pytest.approx(most / 10, rel=0.05)
+    assert lowered(0.25) == pytest.approx(1, rel=1e-5)
+    assert lowered(4.0, far_out=300.0) == pytest.approx(1, rel=1e-5)
+
+
 def test_growth_that_loses_on_held_out_rows_is_dropped(monkeypatch):
     monkeypatch.setattr(Noise, "growth_over", lambda *args: 20.0)
     growing = VAETransformer(2, max_iter=5, random_state=0).fit(X_DIABETES)

@@ -18,6 +18,12 @@ where the held-out rows lose by it, by more than two standard errors. They may: 
 nothing, the distance of the posterior mean says little about that of the draws. Then sigma^2 is
 scaled. The squared errors over the rows trained on remain the same multiple of the noise.
 
+**Lowering.** Then sigma^2 is lowered to the mean squared error over draws of z, if that is less. A
+training of few steps ends before sigma^2 has come down. And growth may account for the largest
+errors, which have held sigma^2 up. The rows trained on and those held out have to agree: the larger
+mean of the two counts. That of the held-out rows, which are new to the weights used, is taken two
+standard errors higher.
+
 **Margin.** Then sigma^2 is raised by what may be missing from it. Too little noise costs more than
 too much: a density that expects too little loses without bound on outliers beyond those it has
 seen. A variance that is r times too large loses only D/2 (log r + 1/r - 1) nats. Two things may be
@@ -164,6 +170,8 @@ class Noise(nn.Module):
         now = evidence.trained(), evidence.held_out()
         if measures_growth:
             self.grow(evidence, now[0])
+        if not evidence.is_linear:
+            self.lower(evidence)
         self.add_margin(evidence, now)
         if measures_growth:
             self.farthest = farthest(torch.cat([rows.z for rows in now]), evidence.n)
@@ -182,6 +190,31 @@ class Noise(nn.Module):
             gain = before - evidence.losses()
         if evidence.verdict(gain) >= 0:
             self._set_growth(growth, trained)
+
+    def lower(self, evidence: NamedTuple) -> None:
+        """Lower sigma^2 to the most that may suit all rows, if that is less.
+
+        For the held-out rows that is two standard errors above their mean squared error.
+        """
+        variance, growth = self.variance, self.growth
+        with evidence.watched():
+            self.set(variance)
+            self.growth = growth
+            errors = self._errors_of_draws(evidence, evidence.x_valid)
+        # NaN where it is a single row, which tells too little.
+        most = errors.mean() + 2 * errors.std() / len(errors) ** 0.5
+        if most < 1:
+            of_trained = self._errors_of_draws(evidence, evidence.x).mean()
+            self.rescale(torch.maximum(most, of_trained).clamp(max=1))
+
+    def _errors_of_draws(self, evidence: NamedTuple, rows: Batch) -> Tensor:
+        """Squared errors of rows as shares of sigma^2(z), the means over draws and features, (n,).
+
+        Each times its row's weight.
+        """
+        rebuilt = evidence.drawn(rows)
+        errors = rebuilt.rows.weighed(self.errors(rebuilt).mean(1))
+        return errors.view(-1, len(rows)).mean(0)
 
     def _set_growth(self, growth: float, trained: Rebuilt) -> None:
         """Set g, the mean of the errors over the rows trained on unchanged."""

@@ -12,6 +12,7 @@ from ..likelihoods import Rebuilt
 from ..training import Snapshot, VAENet
 
 STANDARD_ERRORS = 2
+DRAWN = 500  # rows at least, counting each draw, by which draws are judged
 COMPARED = 10_000  # rows at most, by which starts and noise are compared
 
 
@@ -86,10 +87,18 @@ class Evidence(NamedTuple):
         with self.net.holding(self.start):
             return self.trained(), self.held_out()
 
+    def drawn(self, rows: Batch) -> Rebuilt:
+        """Rows, some of them several times, rebuilt from draws of z."""
+        rows = Batch.joined([rows] * max(1, DRAWN // len(rows)))
+        generator = torch.Generator().manual_seed(0)
+        eps = torch.randn(len(rows), self.net.module__n_components, generator=generator)
+        return self._rebuilt(rows, eps.to(rows.x))
+
     @torch.no_grad()
-    def _rebuilt(self, rows: Batch) -> Rebuilt:
+    def _rebuilt(self, rows: Batch, eps: Tensor | None = None) -> Rebuilt:
         module = self.net.module_
-        z = module.encode(rows).mean
+        q = module.encode(rows)
+        z = q.mean if eps is None else q.rsample(eps)
         mean, j = module.decode(z, rows.condition).mean, self.columns
         if j is None:
             return Rebuilt(rows, mean, z)
