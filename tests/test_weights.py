@@ -204,7 +204,7 @@ def test_in_the_mean_over_seeds_they_are_repeated_rows_taken_apart():
     ids, scores = np.arange(len(X)), []
     for seed in range(8):
         model = VAETransformer(
-            2, hidden_layer_sizes=(16,), batch_size=1000, max_iter=60, random_state=seed
+            2, hidden_layer_sizes=(16,), batch_size=1000, max_iter=30, random_state=seed
         )
         one = clone(model).fit(X, sample_weight=w, groups=ids)
         other = clone(model).fit(np.repeat(X, w, axis=0), groups=np.repeat(ids, w))

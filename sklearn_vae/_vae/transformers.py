@@ -97,7 +97,8 @@ PARAMETERS = """
         Weight decay of the optimizer.
 
     max_iter : int, default=500
-        Epochs at most.
+        Epochs at most. An epoch is one pass over the rows trained on, or two where a batch holds
+        all of them.
 
     max_time : float or None, default=None
         Seconds of training at most, after which the best weights so far are kept. A step that has

@@ -54,7 +54,17 @@ from torch import Tensor
 
 from ..batch import Batch
 from ..module import VAE
-from ..training import KeepBest, Seeds, Snapshot, Stage, VAENet, bounds_of, is_alone, thinned
+from ..training import (
+    KeepBest,
+    Seeds,
+    Snapshot,
+    Stage,
+    VAENet,
+    is_alone,
+    passes_of,
+    steps_of,
+    thinned,
+)
 from .evidence import COMPARED, Evidence, verdict
 from .linear import do_rows_tell_the_noise, give_noise, mean_squares
 
@@ -284,7 +294,7 @@ class Trainer:
         )
 
     def _steps_per_epoch(self) -> int:
-        return len(bounds_of(len(self.x), self.net.batch_size)) - 1
+        return steps_of(len(self.x), self.net.batch_size)
 
     def refit(self, run: Run) -> None:
         """Let the net, which is at a run's best weights, go on over all rows.
@@ -302,7 +312,9 @@ class Trainer:
             return
         if net.ended_by_:
             return
-        epochs = math.ceil(LONGER * len(self.x_valid) / len(self.x) * run.watch.best_epoch_)
+        passes, of_all = (passes_of(len(rows), net.batch_size) for rows in (self.x, x_all))
+        share = LONGER * len(self.x_valid) / len(self.x) * passes / of_all
+        epochs = math.ceil(share * run.watch.best_epoch_)
         self._enter(self.n_stages, "refit", epochs)
         net.fresh_optimizer(SHARE * run.share)
         self._train_all(x_all, epochs)

@@ -29,7 +29,7 @@ caller and gone after training; the process's own streams are neither read nor m
 """
 
 from .adamw import AdamW
-from .batches import Rows, TensorBatches, bounds_of, every_kth, thinned
+from .batches import Rows, TensorBatches, every_kth, passes_of, steps_of, thinned
 from .callbacks import KeepBest, KLWarmUp, Snapshot, StopTraining
 from .devices import SeededInit, available_devices, one_thread_after_fork, resolve_device
 from .net import VALID_BATCH, VAENet
@@ -57,7 +57,6 @@ __all__ = [
     "TensorBatches",
     "VAENet",
     "available_devices",
-    "bounds_of",
     "carries_functions",
     "check_picklable",
     "every_kth",
@@ -66,6 +65,8 @@ __all__ = [
     "load_net_state",
     "net_state",
     "one_thread_after_fork",
+    "passes_of",
     "resolve_device",
+    "steps_of",
     "thinned",
 ]

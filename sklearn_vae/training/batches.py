@@ -28,6 +28,16 @@ def bounds_of(n: int, batch_size: int) -> list[int]:
     return [*range(0, max(n - 1, 1), size), n]
 
 
+def passes_of(n: int, batch_size: int) -> int:
+    """How many times an epoch of training goes through n rows."""
+    return 2 if len(bounds_of(n, batch_size)) == 2 else 1
+
+
+def steps_of(n: int, batch_size: int) -> int:
+    """How many steps an epoch of training has."""
+    return passes_of(n, batch_size) * (len(bounds_of(n, batch_size)) - 1)
+
+
 def as_it_is(batch: tuple[Batch, Tensor]) -> tuple[Batch, Tensor]:
     """A batch: rows that are taken together need no collation."""
     return batch
@@ -95,7 +105,8 @@ class TensorBatches(DataLoader):
 
     Batches are of about one size, since a step of a few rows goes as far as one of many and knows
     less. No row is dropped. A single row joins the batch before it: no batch is too small for a
-    layer that normalises over it.
+    layer that normalises over it. Where one batch has all rows and they are shuffled, it comes
+    twice: what is done between epochs takes half as long as a step of so few rows.
 
     Parameters
     ----------
@@ -120,22 +131,24 @@ class TensorBatches(DataLoader):
         generator: torch.Generator | None = None,
     ):
         self.bounds = bounds_of(len(dataset), batch_size)
+        self.passes = passes_of(len(dataset), batch_size) if shuffle else 1
         size = self.bounds[1]
         super().__init__(dataset, batch_size=size, shuffle=shuffle, generator=generator)
         self.shuffle = shuffle
 
     def __len__(self) -> int:
-        return len(self.bounds) - 1
+        return self.passes * (len(self.bounds) - 1)
 
     def __iter__(self) -> Iterator[tuple[Batch, Tensor]]:
-        order = self.dataset.shuffled(self.generator) if self.shuffle else None
         batch = None
-        for start, stop in zip(self.bounds[:-1], self.bounds[1:], strict=True):
-            if order is None:
-                batch = self.dataset.rows[start:stop]
-            else:
-                batch = self._at(order[start:stop], batch if self.writes_over else None)
-            yield batch, batch.x
+        for _ in range(self.passes):
+            order = self.dataset.shuffled(self.generator) if self.shuffle else None
+            for start, stop in zip(self.bounds[:-1], self.bounds[1:], strict=True):
+                if order is None:
+                    batch = self.dataset.rows[start:stop]
+                else:
+                    batch = self._at(order[start:stop], batch if self.writes_over else None)
+                yield batch, batch.x
 
     def _at(self, indices: Tensor, over: Batch | None) -> Batch:
         rows = self.dataset.rows

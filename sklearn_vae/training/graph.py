@@ -141,9 +141,8 @@ def recorded_or(net: NeuralNet, step_fn: Callable, iterator: Iterable) -> Callab
 
     The latter where it cannot be recorded, and whenever settings have changed.
     """
-    several = isinstance(iterator, TensorBatches) and len(iterator) > 1
-    several = several and net.average_.steps >= net._small_steps
-    if not (net.record_steps and several and may_record(net)):
+    is_warm = isinstance(iterator, TensorBatches) and net.average_.steps >= net._small_steps
+    if not (net.record_steps and is_warm and may_record(net)):
         return step_fn
     net._set_training(True)  # in evaluation the KL has its full weight
     before, net._settings = net._settings, settings(net)
