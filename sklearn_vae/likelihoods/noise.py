@@ -201,9 +201,8 @@ class Noise(nn.Module):
             self.set(variance)
             self.growth = growth
             errors = self._errors_of_draws(evidence, evidence.x_valid)
-        # NaN where it is a single row, which tells too little.
-        most = errors.mean() + 2 * errors.std() / len(errors) ** 0.5
-        if most < 1:
+        most = errors.mean() + evidence.doubt(errors)
+        if most < 1:  # not for NaN, of a single row, which tells too little
             of_trained = self._errors_of_draws(evidence, evidence.x).mean()
             self.rescale(torch.maximum(most, of_trained).clamp(max=1))
 

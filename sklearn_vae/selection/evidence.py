@@ -16,6 +16,11 @@ DRAWN = 500  # rows at least, counting each draw, by which draws are judged
 COMPARED = 10_000  # rows at most, by which starts and noise are compared
 
 
+def doubt(values: Tensor) -> Tensor:
+    """Two standard errors of the mean of values (n,); NaN of a single one."""
+    return STANDARD_ERRORS * values.std() / len(values) ** 0.5
+
+
 def verdict(gain: Tensor) -> int:
     """The sign of the mean of the nats gained on each row.
 
@@ -23,8 +28,8 @@ def verdict(gain: Tensor) -> int:
     """
     if len(gain) < 2:
         return 0
-    mean, doubt = gain.mean(), STANDARD_ERRORS * gain.std() / len(gain) ** 0.5
-    return int(mean.sign()) if mean.abs() > doubt else 0
+    mean = gain.mean()
+    return int(mean.sign()) if mean.abs() > doubt(gain) else 0
 
 
 class Evidence(NamedTuple):
@@ -73,6 +78,10 @@ class Evidence(NamedTuple):
     def verdict(self, gain: Tensor) -> int:
         """1 or -1 where the nats gained on each row are clearly so in the mean, else 0."""
         return verdict(gain)
+
+    def doubt(self, values: Tensor) -> Tensor:
+        """Two standard errors of the mean of a value of each row; NaN of a single one."""
+        return doubt(values)
 
     def trained(self) -> Rebuilt:
         """The rows trained on, rebuilt by the net."""

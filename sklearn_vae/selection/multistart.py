@@ -243,7 +243,7 @@ class Trainer:
 
     def _trial(self, trial: tuple[int, float]) -> int:
         """How many epochs a trial has."""
-        return min(self.max_iter, -(-trial[0] // self._steps_per_epoch()))
+        return min(self.max_iter, -(-trial[0] // steps_of(len(self.x), self.net.batch_size)))
 
     def _train(self, epochs: int) -> None:
         self.net.train_on(self.x, self.x_valid, epochs, self.seeds, self.epochs_before)
@@ -292,9 +292,6 @@ class Trainer:
             share=share,
             explained=_explained(net.module_, self.compared),
         )
-
-    def _steps_per_epoch(self) -> int:
-        return steps_of(len(self.x), self.net.batch_size)
 
     def refit(self, run: Run) -> None:
         """Let the net, which is at a run's best weights, go on over all rows.

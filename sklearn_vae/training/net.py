@@ -32,7 +32,7 @@ from .stages import Staged
 from .step import are_written, step_for
 from .streams import Seeds, Streams
 from .terms import Terms
-from .watchers import batches_are_watched, is_alone, is_unseen
+from .watchers import BLIND, batches_are_watched, is_alone
 
 VALID_BATCH = 4096
 IN_CACHE = 2048  # rows at once, so that what a layer gives for them stays near a CPU
@@ -373,7 +373,7 @@ class VAENet(Staged, NeuralNet):
         # With nobody else about, nothing that a step rests on changes before training ends.
         self._complete = data.is_complete and (held_out is None or held_out.is_complete)
         alone = self._complete and is_alone(self, VAENet) and not may_record(self)
-        self._unseen = held_out is None and is_unseen(self, VAENet)
+        self._unseen = held_out is None and is_alone(self, VAENet, BLIND)
         self.ended_ = True
         try:
             with self._until_told():

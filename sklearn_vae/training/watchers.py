@@ -22,11 +22,9 @@ def batches_are_watched(net: NeuralNet) -> bool:
     return any(getattr(type(w), hook) not in unwatched for w in watchers for hook in hooks)
 
 
-def is_alone(net: NeuralNet, usual: type) -> bool:
-    """Whether a net is of its usual class and has no callback but those that each net has."""
-    return type(net) is usual and all(type(callback) in OWN for _, callback in net.callbacks_)
+def is_alone(net: NeuralNet, usual: type, callbacks: tuple[type, ...] = OWN) -> bool:
+    """Whether a net is of its usual class and has no callback but those that each net has.
 
-
-def is_unseen(net: NeuralNet, usual: type) -> bool:
-    """Whether nobody looks at the weights of a net that is alone before its training ends."""
-    return type(net) is usual and all(type(callback) in BLIND for _, callback in net.callbacks_)
+    Or none but some of these. `BLIND` are those that do not look at the weights.
+    """
+    return type(net) is usual and all(type(callback) in callbacks for _, callback in net.callbacks_)
