@@ -567,19 +567,19 @@ def test_the_loss_at_its_best_noise_is_the_least_over_factors(Estimator, noise, 
 
 
 @pytest.mark.parametrize(
-    ("steps", "epochs", "expected"),
+    ("steps", "passes", "epochs", "expected"),
     [
-        (1, 10, (40, 320, 40, 40)),  # 40 steps, and eight times those
-        (5, 10, (20, 160, 20, 20)),  # 20 epochs
-        (20, 10, (10, 40, 10, 10)),  # 200 steps, and four times those
-        (100, 10, (5, 8, 5, 5)),  # five epochs
-        (20, 100, (20, 40, 10, 20)),  # a fifth of those so far
-        (20, 300, (60, 60, 30, 60)),  # or a tenth
+        (2, 2, 10, (15, 120, 15, 15)),  # 30 steps, and eight times those
+        (2, 1, 10, (20, 160, 20, 20)),  # 20 passes
+        (20, 1, 10, (10, 40, 10, 10)),  # 200 steps, and four times those
+        (100, 1, 10, (5, 8, 5, 5)),  # five epochs
+        (20, 1, 100, (20, 40, 10, 20)),  # a fifth of those so far
+        (20, 1, 300, (60, 60, 30, 60)),  # or a tenth
     ],
 )
-def test_patience_goes_by_epochs_and_steps(steps, epochs, expected):
+def test_patience_goes_by_passes_and_steps(steps, passes, epochs, expected):
     watch = KeepBest("auto")
-    watch.epochs_ = epochs
+    watch.epochs_, watch.passes_ = epochs, passes
     net = SimpleNamespace(average_=SimpleNamespace(steps=steps * epochs))
     found = []
     for watch.is_thorough in (False, True):

@@ -108,11 +108,12 @@ PARAMETERS = """
         Nats per sample by which the monitored loss must fall to count as an improvement.
 
     n_iter_no_change : int or "auto", default="auto"
-        Epochs without improvement after which training stops. "auto" is 20, but at least 40 steps
-        and at most 200 (400 in large batches); at least five epochs, and a fifth of those so far,
-        or a tenth with more than 10,000 rows, where training goes on with smaller steps. What was
-        gained since the start then has to grow by 1 % to count as an improvement. The held-out loss
-        is watched as it is, and as it would be at the noise that suits the held-out rows best.
+        Epochs without improvement after which training stops. "auto" is 20 passes over the rows,
+        but at least 30 steps and at most 200 (400 in large batches); at least five epochs, and a
+        fifth of those so far, or a tenth with more than 10,000 rows, where training goes on with
+        smaller steps. What was gained since the start then has to grow by 1 % to count as an
+        improvement. The held-out loss is watched as it is, and as it would be at the noise that
+        suits the held-out rows best.
 
     early_stopping : bool, "auto" or splitter, default="auto"
         Whether a part of the data is held out, whose loss then decides when to stop and which

@@ -10,13 +10,14 @@ from skorch.callbacks import Callback
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
+from .batches import passes_of
 from .layout import joined, tensors_of
 
-# Patience that is chosen: ENOUGH_EPOCHS within these steps, FEWEST_EPOCHS, a share of those taken;
-# the smaller share where smaller steps follow.
-LEAST_STEPS, MOST_STEPS = 40, 200
-FEWEST_EPOCHS, ENOUGH_EPOCHS, SHARE, SMALL_SHARE = 5, 20, 0.2, 0.1
-# Times those epochs, and times the most steps, where the patience is to be thorough.
+# Patience that is chosen: ENOUGH passes over the rows within these steps, FEWEST_EPOCHS, a share of
+# the epochs taken; the smaller share where smaller steps follow.
+ENOUGH, LEAST_STEPS, MOST_STEPS = 20, 30, 200
+FEWEST_EPOCHS, SHARE, SMALL_SHARE = 5, 0.2, 0.1
+# Times those passes, and times the most steps, where the patience is to be thorough.
 THOROUGH, THOROUGH_MOST = 8, 4
 # What an improvement is, as a share of all that was gained since the start, and in a training that
 # goes on from another.
@@ -101,9 +102,9 @@ class KeepBest(Callback):
     ----------
     patience : int, float or "auto"
         Epochs without an improvement of more than `tol` before training stops. "auto" means 20
-        epochs, but at least 40 steps and at most `most_steps`. It also means at least five epochs,
-        and a fifth of those so far. What was gained since the start then has to grow by 1 % to
-        count as an improvement.
+        passes over the rows, but at least 30 steps and at most `most_steps`. It also means at least
+        five epochs, and a fifth of those so far. What was gained since the start then has to grow
+        by 1 % to count as an improvement.
 
     tol : float
         Nats per sample.
@@ -122,11 +123,14 @@ class KeepBest(Callback):
     epochs_, best_epoch_ : int
         How many epochs this training took, and after how many of them the weights were best.
 
+    passes_ : int
+        How many times each of its epochs goes through the rows.
+
     still_improving_ : bool
         Whether the last improvement was so recent that more epochs promise more.
 
     is_thorough : bool
-        Whether "auto" waits for eight times the epochs and up to four times the steps, and every
+        Whether "auto" waits for eight times as long and up to four times the steps, and every
         improvement of `tol` counts.
     stopped_ : bool
         Whether this callback ended the training.
@@ -139,7 +143,7 @@ class KeepBest(Callback):
         per cent of it all is an improvement.
     """
 
-    best_, misses_, epochs_, best_epoch_, kept_ = math.inf, 0, 0, 0, None
+    best_, misses_, epochs_, best_epoch_, passes_, kept_ = math.inf, 0, 0, 0, 1, None
     still_improving_, stopped_, is_thorough, is_followed, before = False, False, False, False, None
 
     def __init__(
@@ -149,7 +153,8 @@ class KeepBest(Callback):
         self.tol = tol
         self.most_steps = most_steps
 
-    def on_train_begin(self, net: NeuralNet, **kwargs: Any) -> None:
+    def on_train_begin(self, net: NeuralNet, X: Any = None, **kwargs: Any) -> None:
+        self.passes_ = passes_of(len(X), net.batch_size)
         firsts = (None, None) if self.before is None else self.before.firsts_
         self.watched_, self.best_ = tuple(map(Fall, firsts)), math.inf
         self.misses_, self.kept_ = 0, None
@@ -188,7 +193,7 @@ class KeepBest(Callback):
             return self.patience
         per_epoch = max(net.average_.steps, 1) / max(self.epochs_, 1)
         longer, most = (THOROUGH, THOROUGH_MOST) if self.is_thorough else (1, 1)
-        enough = longer * max(ENOUGH_EPOCHS, LEAST_STEPS / per_epoch)
+        enough = longer * max(ENOUGH / self.passes_, LEAST_STEPS / per_epoch)
         enough = min(enough, most * self.most_steps / per_epoch)
         share = SMALL_SHARE if self.is_followed and self.before is None else SHARE
         return max(enough, FEWEST_EPOCHS, share * self.epochs_)
