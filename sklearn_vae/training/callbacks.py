@@ -153,7 +153,7 @@ class KeepBest(Callback):
         self.tol = tol
         self.most_steps = most_steps
 
-    def on_train_begin(self, net: NeuralNet, X: Any = None, **kwargs: Any) -> None:
+    def on_train_begin(self, net: NeuralNet, X: Any, **kwargs: Any) -> None:
         self.passes_ = passes_of(len(X), net.batch_size)
         firsts = (None, None) if self.before is None else self.before.firsts_
         self.watched_, self.best_ = tuple(map(Fall, firsts)), math.inf
