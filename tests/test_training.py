@@ -566,6 +566,13 @@ def test_the_loss_at_its_best_noise_is_the_least_over_factors(Estimator, noise, 
     assert model.net_.keep_best_.best_ == loss[np.argmin(least)]
 
 
+@pytest.mark.parametrize(("rows", "passes"), [(60, 2), (400, 1)])
+def test_patience_knows_the_passes_of_an_epoch(rows, passes):
+    X = np.random.RandomState(0).randn(rows, 4)
+    watch = VAETransformer(1, max_iter=2, random_state=0).fit(X).net_.keep_best_
+    assert watch.passes_ == passes
+
+
 @pytest.mark.parametrize(
     ("steps", "passes", "epochs", "expected"),
     [
