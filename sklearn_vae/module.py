@@ -151,18 +151,23 @@ class VAE(nn.Module):
         """Whether both networks are linear maps, whatever is learned."""
         return self.encoder.is_linear and self.decoder.is_linear
 
+    def encoder_input(self, rows: Batch) -> Tensor:
+        """What the encoder sees of rows."""
+        x = self.likelihood.encode(rows.x)
+        if self.sees_missing:
+            is_missing = torch.zeros_like(rows.x) if rows.observed is None else 1 - rows.observed
+            x = torch.cat([x, is_missing], -1)
+        return x if rows.condition is None else torch.cat([x, rows.condition], -1)
+
     def encode(self, rows: Batch | Tensor) -> Posterior:
         """q(z | x) of rows; a tensor is x (n, n_features).
 
         Of a row of which nothing was observed it is N(0, I).
         """
         rows = Batch.of(rows)
-        x, observed = self.likelihood.encode(rows.x), rows.observed
-        if self.sees_missing:
-            observed = torch.ones_like(rows.x) if observed is None else observed
-            x = torch.cat([x, 1 - observed], -1)
-        if rows.condition is not None:
-            x = torch.cat([x, rows.condition], -1)
+        x, observed = self.encoder_input(rows), rows.observed
+        if self.sees_missing and observed is None:
+            observed = torch.ones_like(rows.x)
         # Mixed precision has made them narrower.
         numbers = self.encoder(x).to(x.dtype)
         if observed is None:

@@ -54,6 +54,7 @@ from torch import Tensor
 
 from ..batch import Batch
 from ..module import VAE
+from ..networks import MLP
 from ..training import (
     KeepBest,
     Seeds,
@@ -78,7 +79,7 @@ TRIAL = (25, 0.05), (75, 0.5)
 # The standard deviation of the noise, in the net's units, from which on steps have their full size,
 # and the least share of it.
 FULL_STEPS, SMALLEST_STEPS = 0.5, 0.1
-FULL_WIDTH = 200  # features, up to which steps have their full size
+FULL_WIDTH = 200  # features, up to which steps of any network have their full size
 DECAY = 0.4  # of the learning rate, in the smaller steps; half of it where no step helped
 # In the refit: of the best epochs, for each row held out per row trained on; of the learning rate.
 LONGER, SHARE = 3, 0.5
@@ -261,10 +262,12 @@ class Trainer:
     def _share(self) -> float:
         """Of the learning rate.
 
-        A step moves what a layer gives in proportion to its number of inputs. And with many rows,
-        the smaller the noise the smaller the steps.
+        A step moves what a layer gives in proportion to its number of inputs; those of a perceptron
+        are limited one by one (`sklearn_vae.training.limits`). And with many rows, the smaller the
+        noise the smaller the steps.
         """
-        share = min(1.0, FULL_WIDTH / self.net.module__n_features)
+        is_limited = isinstance(self.net.module_.encoder, MLP)
+        share = 1.0 if is_limited else min(1.0, FULL_WIDTH / self.net.module__n_features)
         noise = self.net.module_.likelihood.noise
         if noise is None or not self.has_many_rows:
             return share

@@ -15,6 +15,7 @@ caller and gone after training; the process's own streams are neither read nor m
 * `stages.py`: the stages of a fit, and what ends it; `interrupts.py`: what Ctrl-C does then.
 * `progress.py`: the table that `verbose=1` prints, and who else is told of each epoch.
 * `averaging.py`: the average of the weights over the last steps, which is what is kept.
+* `limits.py`: smaller steps where full ones would move the posterior too far.
 * `layout.py`: parameters in one piece of memory.
 * `converted.py`: a module in float64, for evaluation.
 * `graph.py`: a step recorded as a CUDA graph, where nothing forbids it.

@@ -85,7 +85,7 @@ def averaged(net: NeuralNet, step_fn: Callable) -> Callable:
 
     It ends the training where the net's time is over, or something else has ended the fit.
     """
-    average = net.average_
+    average, step_fn = net.average_, net.limits_.around(step_fn)
 
     def step(batch: tuple, **fit_params: Any) -> dict:
         if not net.ended_by_ and time.monotonic() > net.deadline_:

@@ -27,6 +27,7 @@ from .callbacks import KeepBest, KLWarmUp, Snapshot
 from .converted import Converted
 from .graph import may_record, recorded_or
 from .layout import lay_out
+from .limits import Limits
 from .progress import WATCHED, FitLog
 from .stages import Staged
 from .step import are_written, step_for
@@ -93,7 +94,7 @@ class VAENet(Staged, NeuralNet):
     def _forget_training(self) -> None:
         """Let go of generators, data and whatever else belongs to one training."""
         self._streams, self._lowest, self.train_split, self.watched_rows_ = None, {}, None, None
-        self._terms, self._complete, self._unseen = Terms(), False, False
+        self._terms, self._complete, self._unseen, self.limits_ = Terms(), False, False, None
         self._recorded = self._settings = self._mode = self.average_ = self._written = None
 
     @property
@@ -365,7 +366,7 @@ class VAENet(Staged, NeuralNet):
             )
         self._streams = Streams.of(seeds, torch.device(self.device))
         self.epochs_before_, self._first_epoch = epochs_before, len(self.history)
-        self.average_ = WeightAverage(self.module_)
+        self.average_, self.limits_ = WeightAverage(self.module_), Limits.of(self, rows)
         self._small_steps = 0 if self.optimizer_.state else WARM_UP
         data = ScoredRows(rows)
         self.watched_rows_ = Rows(thinned(rows, WATCHED)) if held_out is None else None
@@ -387,8 +388,6 @@ class VAENet(Staged, NeuralNet):
             return self
         finally:
             self._forget_training()
-
-    # --- after training ---------------------------------------------------------------------------
 
     def get_dataset(self, X: Any, y: Any = None) -> Dataset:
         """A dataset of X, rows as this net is trained on them, in an array or a tensor."""
