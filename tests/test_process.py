@@ -21,7 +21,7 @@ from sklearn.datasets import load_iris
 from skorch.callbacks import BatchScoring, Callback, EpochScoring
 
 from sklearn_vae.likelihoods import Gaussian
-from sklearn_vae.training import VAENet
+from sklearn_vae.training import VAENet, stages
 
 try:
     import cloudpickle
@@ -521,6 +521,33 @@ def test_a_fit_trains_in_one_thread_and_leaves_the_number_as_it_was(Estimator, t
     assert torch.get_num_threads() == in_a_new_thread(torch.get_num_threads) == 3
     estimator.partial_fit(X_IRIS)
     assert torch.get_num_threads() == in_a_new_thread(torch.get_num_threads) == 3
+
+
+@pytest.mark.parametrize(("rows", "expected"), [(150, 1), (2**16, 3)])
+def test_all_of_a_fit_on_a_small_table_is_in_one_thread(Estimator, three_threads, rows, expected):
+    """What describes the model included; on a large one it has the usual number."""
+    seen = []
+
+    class Noted(Estimator):
+        def _describe(self, *args, **kwargs):
+            seen.append(torch.get_num_threads())
+            super()._describe(*args, **kwargs)
+
+    X = np.resize(X_IRIS, (rows, 4))
+    X = X + 0.01 * np.random.RandomState(0).randn(*X.shape)
+    estimator = quick(Noted, max_iter=1).fit(X)
+    estimator.partial_fit(X)
+    assert seen == [expected] * 2
+    assert torch.get_num_threads() == 3
+
+
+def test_training_of_a_large_network_on_a_small_table_has_the_usual_number(
+    Estimator, three_threads, monkeypatch
+):
+    monkeypatch.setattr(stages, "WORTH_A_THREAD", 0)
+    seen = []
+    quick(Estimator, net_params={"callbacks": [Notes(seen)]}).fit(X_IRIS)
+    assert set(seen) == {3}
 
 
 def test_a_fit_that_fails_leaves_it_as_well(Estimator, three_threads):

@@ -1,6 +1,8 @@
 """Data on their way in: what the likelihood allows, the net's units, what stays on disk, seeds."""
 
+import math
 import warnings
+from contextlib import nullcontext
 
 import numpy as np
 import torch
@@ -10,10 +12,12 @@ from sklearn.utils.validation import _check_sample_weight
 
 from ..batch import Batch
 from ..likelihoods import Columns
+from ..training import one_thread_after_fork, threads
 
 IN_MEMORY = 2**30  # bytes of a memory map that are loaded rather than read again each epoch
 SMALL = 2**21  # numbers of a sparse table that may as well be dense
 SAMPLED = 2**22  # numbers of rows on disk that are read at once, where some rows do
+WORTH_THREADS = 2**18  # numbers of a table of which a fit may take several threads throughout
 CHUNK = 2**21  # numbers held at once, per layer, wherever rows are gone through in chunks
 
 
@@ -24,6 +28,16 @@ def chunks(X, width=1):
     """
     size = max(1, CHUNK // max(width, X.shape[1]))
     return (slice(start, start + size) for start in range(0, len(X), size))
+
+
+def few_threads(X):
+    """A context in which torch computes in one thread, if X is small.
+
+    On a busy machine threads wait for one another for longer than anything in such a fit takes.
+    """
+    one_thread_after_fork()
+    is_small = math.prod(getattr(X, "shape", ())) < WORTH_THREADS
+    return threads(1) if is_small else nullcontext()
 
 
 def is_narrow(X):

@@ -31,7 +31,6 @@ from ..training import (
     load_history,
     load_net_state,
     net_state,
-    one_thread_after_fork,
     resolve_device,
 )
 from . import checks, splitting, table
@@ -39,6 +38,7 @@ from .data import (
     RowsOnDisk,
     check_weight,
     columns_of,
+    few_threads,
     has_missing,
     is_too_large,
     rows_on_device,
@@ -101,7 +101,7 @@ class Fitting(CallbackSupportMixin):
             it.
         """
         tasks = Tasks.of(self, X, y, sample_weight)
-        with self._unchanged_on_failure():
+        with self._unchanged_on_failure(), few_threads(X):
             resume = self.warm_start and hasattr(self, "net_")
             spec, X = self._begin(X, resume, 2)
             X_val = self._given_to_hold_out(spec, X_val)
@@ -169,7 +169,7 @@ class Fitting(CallbackSupportMixin):
         self : object
             The fitted estimator.
         """
-        with self._unchanged_on_failure():
+        with self._unchanged_on_failure(), few_threads(X):
             resume = hasattr(self, "net_")
             least, device = 1 if resume else 2, resolve_device(self.device)
             spec, X = self._begin(X, resume, least)
@@ -192,7 +192,6 @@ class Fitting(CallbackSupportMixin):
 
     def _begin(self, X, resume, ensure_min_samples):
         """Check parameters and X, for a model that begins or goes on."""
-        one_thread_after_fork()
         checks.check_parameters(self)
         if resume:
             checks.check_same_architecture(self)

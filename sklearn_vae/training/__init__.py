@@ -32,7 +32,13 @@ caller and gone after training; the process's own streams are neither read nor m
 from .adamw import AdamW
 from .batches import Rows, TensorBatches, every_kth, passes_of, steps_of, thinned
 from .callbacks import KeepBest, KLWarmUp, Snapshot, StopTraining
-from .devices import SeededInit, available_devices, one_thread_after_fork, resolve_device
+from .devices import (
+    SeededInit,
+    available_devices,
+    one_thread_after_fork,
+    resolve_device,
+    threads,
+)
 from .net import VALID_BATCH, VAENet
 from .progress import Teller
 from .soap import SOAP, WIDEST
@@ -70,4 +76,5 @@ __all__ = [
     "resolve_device",
     "steps_of",
     "thinned",
+    "threads",
 ]

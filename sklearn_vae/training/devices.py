@@ -38,11 +38,18 @@ def threads(n: int) -> Iterator[None]:
     Afterwards there are as many as before. Other threads of Python keep the number that they have,
     and those born meanwhile get the number that they would have got.
     """
-    before = _set_threads_here(n)
+    before, around = _set_threads_here(n), getattr(_this_thread, "usual", None)
+    _this_thread.usual = around or before
     try:
         yield
     finally:
         _set_threads_here(before)
+        _this_thread.usual = around
+
+
+def usual_threads() -> int:
+    """With how many threads torch computes here outside of all contexts of `threads`."""
+    return getattr(_this_thread, "usual", None) or torch.get_num_threads()
 
 
 def _set_threads_here(n: int) -> int:

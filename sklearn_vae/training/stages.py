@@ -10,12 +10,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
-import torch
 from skorch.callbacks import EarlyStopping
 from skorch.history import History
 
 from .callbacks import Snapshot, StageIsOver, StopTraining
-from .devices import threads
+from .devices import threads, usual_threads
 from .interrupts import at_ctrl_c
 from .progress import Listener, Teller
 
@@ -83,7 +82,7 @@ class Staged:
         if n_threads == "auto":
             products = [weight.numel() for weight in self.module_.parameters()]
             is_small = self.batch_size * max(products) < WORTH_A_THREAD
-            n_threads = 1 if is_small else torch.get_num_threads()
+            n_threads = 1 if is_small else usual_threads()
 
         def end() -> None:
             self.ended_by_ = "Ctrl-C"
