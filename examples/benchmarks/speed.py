@@ -55,7 +55,7 @@ NETWORKS = {
     "100-256-256-32": (100, (256, 256), 32, 1024),
 }
 SEEDS = Seeds(1, 2, 3)
-LEARNING_RATE = 1e-3
+LEARNING_RATE = 2e-4  # so small that no step is limited (`sklearn_vae.training.limits`)
 EPOCHS = 5
 WARM_UP = 30  # steps over which the learning rate grows
 

@@ -11,7 +11,8 @@ factor analysis' scores. Features are standardised with the training rows. Table
 Run as ``python examples/benchmarks/two_checkouts.py --before PATH --out FILE``, where PATH is a
 checkout of an earlier version, from an environment in which this one is installed. With
 ``--params`` the estimator of this checkout has other parameters than its defaults: a PATH to this
-checkout then says what a setting costs and what it is worth.
+checkout then says what a setting costs and what it is worth. With ``--half`` it is stopped by
+`max_time` where it has taken half of the seconds of the first.
 """
 
 import argparse
@@ -37,12 +38,14 @@ from sklearn.decomposition import PCA, FactorAnalysis
 HERE = Path(__file__).resolve().parents[2]
 ESTIMATORS = {"vae": "VAETransformer", "rho": "RhoVAETransformer"}
 MEASURES = "score", "r2", "logistic", "5-nn"
+BESIDE_TRAINING = 0.12  # seconds of a fit that `max_time` does not end
 
 
-def measure(cls, tables, params, name, d, seed):
-    """One fit and what it is worth."""
+def measure(cls, tables, params, name, d, seed, limits=None):
+    """One fit and what it is worth; `limits` are further parameters."""
     X, X_test, y, y_test = split_of(*tables[name], seed)
-    model, start = cls(d, random_state=seed, **params), time.process_time()
+    model = cls(d, random_state=seed, **params, **(limits or {}))
+    start = time.process_time()
     model.fit(X)
     cell = {"seconds": time.process_time() - start, "score": model.score(X_test)}
     cell["r2"] = r2(X_test, model.inverse_transform(model.transform(X_test)))
@@ -102,7 +105,9 @@ def compare(options):
     def run(job):
         pair = pairs.get()
         try:
-            return job, *(worker.ask(*job) for worker in pair)
+            before = pair[0].ask(*job)
+            half = {"max_time": max(0.02, before["seconds"] / 2 - BESIDE_TRAINING)}
+            return job, before, pair[1].ask(*job, *([half] if options.half else []))
         finally:
             pairs.put(pair)
 
@@ -193,6 +198,7 @@ def main():
     parser.add_argument("--first-split", type=int, default=0)
     parser.add_argument("--max-rows", type=int, default=2000)
     parser.add_argument("--jobs", type=int, default=1)
+    parser.add_argument("--half", action="store_true", help="stop the second at half the seconds")
     parser.add_argument("--out", help="file to write to; the screen if not given")
     parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -206,6 +212,7 @@ def main():
     words += f" --tables {' '.join(options.tables)}" if options.tables else ""
     words += f" --d {' '.join(map(str, options.d))}" if options.d != parser.get_default("d") else ""
     words += f" --params '{options.params}'" if options.params != "{}" else ""
+    words += " --half" if options.half else ""
     lines = heading(words, ("torch", "scikit-learn", "numpy"), f"{options.splits} splits")
     report(cells, lines.append)
     publish(lines, options.out)
