@@ -73,6 +73,21 @@ def test_an_optimizer_whose_steps_have_no_bound_has_none(wide):
     assert not Limits.of(net, rows).weights
 
 
+class Rate(Callback):
+    def on_train_begin(self, net, **kwargs):
+        self.share = net.optimizer_.param_groups[0]["lr"] / net.lr
+
+
+@pytest.mark.parametrize(
+    ("params", "share"), [({}, 1.0), ({"optimizer": torch.optim.SGD}, 200 / 300)]
+)
+def test_wide_tables_have_limits_or_smaller_steps(wide, params, share):
+    rate, X = Rate(), np.c_[wide, wide + 0.01 * np.random.RandomState(1).randn(*wide.shape)]
+    params = {"callbacks": [rate], **params}
+    VAETransformer(2, max_iter=1, early_stopping=False, net_params=params).fit(X)
+    assert rate.share == pytest.approx(share)
+
+
 def test_weights_take_their_share_of_a_step():
     weights = [torch.zeros(2, 3), torch.ones(2, 2)]
     limits = Limits(weights, [torch.tensor([[0.5], [1.0]]), torch.tensor([[0.1]])])

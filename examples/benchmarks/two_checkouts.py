@@ -41,10 +41,10 @@ MEASURES = "score", "r2", "logistic", "5-nn"
 BESIDE_TRAINING = 0.12  # seconds of a fit that `max_time` does not end
 
 
-def measure(cls, tables, params, name, d, seed, limits=None):
-    """One fit and what it is worth; `limits` are further parameters."""
+def measure(cls, tables, params, name, d, seed, max_time=None):
+    """One fit and what it is worth; a version before `max_time` is never given one."""
     X, X_test, y, y_test = split_of(*tables[name], seed)
-    model = cls(d, random_state=seed, **params, **(limits or {}))
+    model = cls(d, random_state=seed, **params, **({"max_time": max_time} if max_time else {}))
     start = time.process_time()
     model.fit(X)
     cell = {"seconds": time.process_time() - start, "score": model.score(X_test)}
@@ -106,8 +106,8 @@ def compare(options):
         pair = pairs.get()
         try:
             before = pair[0].ask(*job)
-            half = {"max_time": max(0.02, before["seconds"] / 2 - BESIDE_TRAINING)}
-            return job, before, pair[1].ask(*job, *([half] if options.half else []))
+            half = max(0.02, before["seconds"] / 2 - BESIDE_TRAINING) if options.half else None
+            return job, before, pair[1].ask(*job, half)
         finally:
             pairs.put(pair)
 

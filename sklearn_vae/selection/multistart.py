@@ -54,13 +54,13 @@ from torch import Tensor
 
 from ..batch import Batch
 from ..module import VAE
-from ..networks import MLP
 from ..training import (
     KeepBest,
     Seeds,
     Snapshot,
     Stage,
     VAENet,
+    has_limits,
     is_alone,
     passes_of,
     steps_of,
@@ -266,7 +266,7 @@ class Trainer:
         are limited one by one (`sklearn_vae.training.limits`). And with many rows, the smaller the
         noise the smaller the steps.
         """
-        is_limited = isinstance(self.net.module_.encoder, MLP)
+        is_limited = has_limits(self.net)
         share = 1.0 if is_limited else min(1.0, FULL_WIDTH / self.net.module__n_features)
         noise = self.net.module_.likelihood.noise
         if noise is None or not self.has_many_rows:

@@ -39,6 +39,7 @@ from .devices import (
     resolve_device,
     threads,
 )
+from .limits import has_limits
 from .net import VALID_BATCH, VAENet
 from .progress import Teller
 from .soap import SOAP, WIDEST
@@ -67,6 +68,7 @@ __all__ = [
     "carries_functions",
     "check_picklable",
     "every_kth",
+    "has_limits",
     "is_alone",
     "load_history",
     "load_net_state",

@@ -13,7 +13,8 @@ step the weights go only a share of the way that the optimizer has moved them,
     min(1, s_i / move)       on the linear path to the mean of z_i,
     min(1, FARTHEST / move)  on that to other numbers, and in the first layer of a perceptron,
 
-with s_i and the sum as means over the rows where a training begins.
+with s_i and the sum as means over the rows where a training begins, and lr the net's own rate, of
+which later stages take a share.
 """
 
 from collections.abc import Callable
@@ -30,6 +31,16 @@ from .soap import SOAP
 
 FARTHEST = 0.25  # what a step may add to a logarithm of a variance, or to what a unit takes in
 SAMPLED = 2_000  # rows
+
+
+def has_limits(net: NeuralNet) -> bool:
+    """Whether steps of a net are limited in all layers that take the features."""
+    return _is_bounded(net) and isinstance(net.module_.encoder, MLP)
+
+
+def _is_bounded(net: NeuralNet) -> bool:
+    """Whether a step moves a weight by up to the learning rate."""
+    return isinstance(net.optimizer_, (torch.optim.Adam, SOAP))
 
 
 class Limits:
@@ -51,8 +62,7 @@ class Limits:
         """Those of a net that is to be trained on rows, which are none for most."""
         module, d = net.module_, net.module_.n_components
         encoder = module.encoder
-        is_bounded = isinstance(net.optimizer_, (torch.optim.Adam, SOAP))
-        if not is_bounded or not isinstance(encoder, LinearPath):
+        if not _is_bounded(net) or not isinstance(encoder, LinearPath):
             return cls([], [])
         some = thinned(rows, SAMPLED)
         move = net.lr * module.encoder_input(some).abs().sum(1).mean()
