@@ -58,7 +58,7 @@ ONLY_IN = {
 }
 NEVER_IN = {"torch": {"datasets", "displays"}}
 NEVER_AT_MODULE_LEVEL = {"matplotlib", "onnx", "dask", "pandas", "polars"}
-RUN_TIME = {"sklearn", "torch", "skorch", "numpy", "joblib", "scipy"}
+RUN_TIME = {"sklearn", "torch", "skorch", "numpy", "joblib", "scipy", "threadpoolctl"}
 
 
 def imports(room):

@@ -1,14 +1,17 @@
 """Data on their way in: what the likelihood allows, the net's units, what stays on disk, seeds."""
 
 import math
+import threading
 import warnings
-from contextlib import nullcontext
+from contextlib import ExitStack, contextmanager
+from functools import cache
 
 import numpy as np
 import torch
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import _check_sample_weight
+from threadpoolctl import ThreadpoolController
 
 from ..batch import Batch
 from ..likelihoods import Columns
@@ -18,7 +21,10 @@ IN_MEMORY = 2**30  # bytes of a memory map that are loaded rather than read agai
 SMALL = 2**21  # numbers of a sparse table that may as well be dense
 SAMPLED = 2**22  # numbers of rows on disk that are read at once, where some rows do
 WORTH_THREADS = 2**18  # numbers of a table of which a fit may take several threads throughout
+WORTH_BLAS_THREADS = 2**22  # and in which those of NumPy and SciPy may be several
 CHUNK = 2**21  # numbers held at once, per layer, wherever rows are gone through in chunks
+
+_BLAS = threading.Lock()
 
 
 def chunks(X, width=1):
@@ -30,14 +36,42 @@ def chunks(X, width=1):
     return (slice(start, start + size) for start in range(0, len(X), size))
 
 
+@contextmanager
 def few_threads(X):
-    """A context in which torch computes in one thread, if X is small.
+    """A context in which torch, NumPy and SciPy compute in one thread each, if X is small.
 
     On a busy machine threads wait for one another for longer than anything in such a fit takes.
     """
     one_thread_after_fork()
-    is_small = math.prod(getattr(X, "shape", ())) < WORTH_THREADS
-    return threads(1) if is_small else nullcontext()
+    size = math.prod(getattr(X, "shape", ()))
+    with ExitStack() as contexts:
+        if size < WORTH_THREADS:
+            contexts.enter_context(threads(1))
+        if size < WORTH_BLAS_THREADS:
+            contexts.enter_context(_one_blas_thread())
+        yield
+
+
+@contextmanager
+def _one_blas_thread():
+    """A context in which NumPy and SciPy compute in one thread.
+
+    Their libraries have one number for the whole process. The first of several contexts that are
+    open at once sets it and puts it back; the others leave it alone.
+    """
+    if not _BLAS.acquire(blocking=False):
+        yield
+        return
+    try:
+        with _blas_libraries().limit(limits=1):
+            yield
+    finally:
+        _BLAS.release()
+
+
+@cache
+def _blas_libraries():
+    return ThreadpoolController().select(user_api="blas")
 
 
 def is_narrow(X):
