@@ -61,6 +61,7 @@ ABLATIONS = {
     "noise fixed at 1/2": {"likelihood": Gaussian(noise_variance=0.5)},
     "no early stopping": {"early_stopping": False},
     "no averages": {"patch": ("training.averaging.WeightAverage.show", lambda *args: None)},
+    "no limits": {"patch": ("training.limits.Limits.around", lambda self, step_fn: step_fn)},
     "no smaller steps": {
         "patch": ("selection.multistart.Trainer.decay", lambda self, run, stage: run)
     },

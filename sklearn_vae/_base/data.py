@@ -93,12 +93,13 @@ def check_support(X, name, likelihood, feature_names):
         Naming the column, the row, the value and the remedy.
     """
     for rows in chunks(X):
-        bad = ~likelihood.supports(X[rows]) & ~np.isnan(X[rows])
+        block = X[rows]
+        bad = ~likelihood.supports(block) & ~np.isnan(block)
         if bad.any():
             row, column = np.argwhere(bad)[0]
             raise ValueError(
                 f"likelihood={name!r} takes values in {likelihood.support}, but column "
-                f"{feature_names[column]!r} of X has {X[rows][row, column]} in row "
+                f"{feature_names[column]!r} of X has {block[row, column]} in row "
                 f"{rows.start + row} ({bad.any(0).sum()} columns do not fit): {likelihood.remedy}."
             )
 
