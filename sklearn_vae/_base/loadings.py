@@ -50,6 +50,7 @@ IN_A_BLOCK = 128  # rows of a block of a stream, at most
 NUMBERS = 2**20  # in those rows and in those draws, at most
 DECODED, FEWEST = 1024, 16  # B and f_S are found at up to 2 DECODED / d rows
 OTHERS = 2  # other rows, for each of those
+NEAR = 2**15  # numbers of rows that are gone through together
 STEP = 1e-3  # of a central difference
 TINY = 1e-300
 
@@ -254,7 +255,7 @@ class Loadings:
         d, f, away = len(B), self._decoded(z), z - np.average(z, axis=0, weights=weight)
         k, index = np.arange(1, d)[:, None], np.argsort(numbered)
         left_out = np.vstack([index >= k, index < k])
-        errors = [_error(share, x - f + np.where(gone, away, 0) @ B) for gone in left_out]
+        errors = _nested_errors(share, x - f, away, B, numbered)
         if d > 1:
             rng, p = np.random.RandomState(0), weight / weight.sum()
             other, gone = rng.choice(len(z), (OTHERS, len(z[some])), p=p), left_out[:, None, None]
@@ -270,6 +271,24 @@ class Loadings:
         of_first = np.array([1, *errors[: d - 1], whole])  # of the first 0, 1, ..., d components
         of_last = np.array([whole, *errors[d - 1 :], 1])  # of all but those
         return ((np.diff(of_last) - np.diff(of_first)) / 2)[index]
+
+
+def _nested_errors(share, difference, away, B, numbered):
+    """Errors with the first 1, 2, ... components alone, and then without them, (2 (d - 1),).
+
+    Where the loadings say what a component adds. A few rows at a time take one component after the
+    other, so that they stay near the CPU.
+    """
+    orders, errors = (numbered[:0:-1], numbered[:-1]), np.zeros((2, len(B) - 1))
+    size = max(1, NEAR // B.shape[1])
+    for start in range(0, len(away), size):
+        rows = slice(start, start + size)
+        for order, of in zip(orders, errors, strict=True):
+            rest = difference[rows].copy()
+            for i, j in enumerate(order):
+                rest += np.outer(away[rows, j], B[j])
+                of[i] += np.vdot(share[rows], rest * rest)
+    return np.append(errors[0, ::-1], errors[1])
 
 
 def _error(share, difference):
