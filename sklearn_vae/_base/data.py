@@ -1,21 +1,18 @@
 """Data on their way in: what the likelihood allows, the net's units, what stays on disk, seeds."""
 
 import math
-import threading
 import warnings
 from contextlib import ExitStack, contextmanager
-from functools import cache
 
 import numpy as np
 import torch
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import _check_sample_weight
-from threadpoolctl import ThreadpoolController
 
 from ..batch import Batch
 from ..likelihoods import Columns
-from ..training import one_thread_after_fork, threads
+from ..training import one_blas_thread, one_thread_after_fork, threads
 
 IN_MEMORY = 2**30  # bytes of a memory map that are loaded rather than read again each epoch
 SMALL = 2**21  # numbers of a sparse table that may as well be dense
@@ -23,8 +20,6 @@ SAMPLED = 2**22  # numbers of rows on disk that are read at once, where some row
 WORTH_THREADS = 2**18  # numbers of a table of which a fit may take several threads throughout
 WORTH_BLAS_THREADS = 2**22  # and in which those of NumPy and SciPy may be several
 CHUNK = 2**21  # numbers held at once, per layer, wherever rows are gone through in chunks
-
-_BLAS = threading.Lock()
 
 
 def chunks(X, width=1):
@@ -48,30 +43,8 @@ def few_threads(X):
         if size < WORTH_THREADS:
             contexts.enter_context(threads(1))
         if size < WORTH_BLAS_THREADS:
-            contexts.enter_context(_one_blas_thread())
+            contexts.enter_context(one_blas_thread())
         yield
-
-
-@contextmanager
-def _one_blas_thread():
-    """A context in which NumPy and SciPy compute in one thread.
-
-    Their libraries have one number for the whole process. The first of several contexts that are
-    open at once sets it and puts it back; the others leave it alone.
-    """
-    if not _BLAS.acquire(blocking=False):
-        yield
-        return
-    try:
-        with _blas_libraries().limit(limits=1):
-            yield
-    finally:
-        _BLAS.release()
-
-
-@cache
-def _blas_libraries():
-    return ThreadpoolController().select(user_api="blas")
 
 
 def is_narrow(X):

@@ -287,7 +287,7 @@ def _nested_errors(share, difference, away, B, numbered):
             rest = difference[rows].copy()
             for i, j in enumerate(order):
                 rest += np.outer(away[rows, j], B[j])
-                of[i] += np.vdot(share[rows], rest * rest)
+                of[i] += _error(share[rows], rest)
     return np.append(errors[0, ::-1], errors[1])
 
 

@@ -35,6 +35,7 @@ from .callbacks import KeepBest, KLWarmUp, Snapshot, StopTraining
 from .devices import (
     SeededInit,
     available_devices,
+    one_blas_thread,
     one_thread_after_fork,
     resolve_device,
     threads,
@@ -73,6 +74,7 @@ __all__ = [
     "load_history",
     "load_net_state",
     "net_state",
+    "one_blas_thread",
     "one_thread_after_fork",
     "passes_of",
     "resolve_device",

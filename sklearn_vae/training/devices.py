@@ -8,15 +8,18 @@ import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from typing import Any
 
 import torch
+from threadpoolctl import ThreadpoolController
 from torch._ops import OpOverload
 from torch.utils._python_dispatch import TorchDispatchMode
 
 _FIRST_PROCESS = os.getpid()
 _this_thread = threading.local()
 _one_at_a_time = threading.Lock()
+_blas = threading.Lock()
 
 
 def one_thread_after_fork() -> None:
@@ -50,6 +53,28 @@ def threads(n: int) -> Iterator[None]:
 def usual_threads() -> int:
     """With how many threads torch computes here outside of all contexts of `threads`."""
     return getattr(_this_thread, "usual", None) or torch.get_num_threads()
+
+
+@contextmanager
+def one_blas_thread() -> Iterator[None]:
+    """Within this context NumPy and SciPy compute in one thread.
+
+    Their libraries have one number for the whole process. The first of several contexts that are
+    open at once sets it and puts it back; the others leave it alone.
+    """
+    if not _blas.acquire(blocking=False):
+        yield
+        return
+    try:
+        with _blas_libraries().limit(limits=1):
+            yield
+    finally:
+        _blas.release()
+
+
+@cache
+def _blas_libraries() -> ThreadpoolController:
+    return ThreadpoolController().select(user_api="blas")
 
 
 def _set_threads_here(n: int) -> int:
