@@ -37,7 +37,7 @@ from sklearn_vae.training import (
     graph,
     resolve_device,
 )
-from sklearn_vae.training.averaging import GAMMA, WARM_UP, WeightAverage
+from sklearn_vae.training.averaging import EVERY, GAMMA, OFTEN, WARM_UP, WeightAverage
 from sklearn_vae.training.callbacks import Snapshot
 
 X = load_iris().data
@@ -283,17 +283,23 @@ def test_recorded_steps_are_the_same_steps(records, covariance_type):
     np.testing.assert_allclose(*(fit.transform(X) for fit in fits), rtol=1e-4, atol=1e-6)
 
 
-def test_the_average_is_that_of_the_formula():
-    """Polynomial decay: later weights count more, and a single one counts all."""
+@pytest.mark.parametrize("steps", [49, OFTEN, OFTEN + 1, OFTEN + EVERY, OFTEN + 7 * EVERY + 2])
+def test_the_average_is_that_of_the_formula(steps):
+    """Polynomial decay: later weights count more, and a single one counts all.
+
+    Many steps are counted by every fourth and the last.
+    """
     module = torch.nn.Linear(3, 2)
-    average, mean = WeightAverage(module), None
-    for t in range(1, 50):
+    average, mean, before = WeightAverage(module), None, 0
+    for t in range(1, steps + 1):
         weights = torch.randn(2, 3, generator=torch.Generator().manual_seed(t))
         with torch.no_grad():
             module.weight.copy_(weights)
         average.add()
-        share = (GAMMA + 1) / (t + GAMMA)
-        mean = weights if mean is None else (1 - share) * mean + share * weights
+        if t <= OFTEN or t % EVERY == 0 or t == steps:
+            share = (GAMMA + 1) / (t / (t - before) + GAMMA)
+            mean = weights if mean is None else (1 - share) * mean + share * weights
+            before = t
     average.show(True)
     torch.testing.assert_close(module.weight.detach(), mean)
     average.show(True)

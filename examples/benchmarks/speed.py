@@ -56,7 +56,7 @@ NETWORKS = {
 }
 SEEDS = Seeds(1, 2, 3)
 LEARNING_RATE = 2e-4  # so small that no step is limited (`sklearn_vae.training.limits`)
-EPOCHS = 5
+EPOCHS = 25  # of 20 steps
 WARM_UP = 30  # steps over which the learning rate grows
 
 

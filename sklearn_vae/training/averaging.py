@@ -7,6 +7,9 @@ of the cloud is nearer to the best weights than any of its points. Later weights
     mean_t = (1 - (gamma + 1) / (t + gamma)) mean_(t-1) + (gamma + 1) / (t + gamma) w_t,
 
 so for gamma = 8 the average is over about the last tenth of the steps, however many there are.
+From step `OFTEN` on it counts every fourth of them, and those at which it is looked at: with k
+steps since the last one the share is (gamma + 1) / (t / k + gamma). Weights that few steps lie
+between tell nearly the same, and to count those of large networks takes a twentieth of a step.
 
 During an epoch the module has the last weights, w_t. Between epochs, when it is evaluated, it has
 their average. `WeightAverage` changes the one for the other.
@@ -24,6 +27,7 @@ from .callbacks import StageIsOver
 from .layout import joined, tensors_of
 
 GAMMA = 8
+OFTEN, EVERY = 100, 4  # steps of which all are counted; of the later ones every fourth is
 WARM_UP = 30  # steps over which the learning rate grows to its value
 
 
@@ -38,7 +42,7 @@ class WeightAverage:
     Attributes
     ----------
     steps : int
-        How many are in the average.
+        How many were taken.
     """
 
     def __init__(self, module: nn.Module):
@@ -46,19 +50,28 @@ class WeightAverage:
         self.shown = joined(tensors)
         self.average = [tensor.clone() for tensor in self.shown]
         self.last = [tensor.clone() for tensor in self.shown]
-        self.steps, self.is_shown = 0, False
+        self.steps, self.since, self.is_shown = 0, 0, False
+
+    def add(self) -> None:
+        """Tell that a step has led to the weights that the module has now."""
+        self.steps += 1
+        self.since += 1
+        if self.since == EVERY or self.steps <= OFTEN:
+            self._count()
 
     @torch.no_grad()
-    def add(self) -> None:
-        """Count the weights that the module has now."""
-        self.steps += 1
-        share = (GAMMA + 1) / (self.steps + GAMMA)
+    def _count(self) -> None:
+        """Let the average count the weights that the module has now."""
+        share = (GAMMA + 1) / (self.steps / self.since + GAMMA)
         torch._foreach_lerp_(self.average, self.shown, share)
+        self.since = 0
 
     @torch.no_grad()
     def show(self, average: bool) -> None:
         """Let the module have the average, or the last weights."""
         if average is not self.is_shown and self.steps:
+            if self.since:
+                self._count()
             pair = self.last, self.average
             kept, wanted = pair if average else pair[::-1]
             torch._foreach_copy_(kept, self.shown)
