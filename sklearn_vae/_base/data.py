@@ -22,12 +22,12 @@ WORTH_BLAS_THREADS = 2**22  # and in which those of NumPy and SciPy may be sever
 CHUNK = 2**21  # numbers held at once, per layer, wherever rows are gone through in chunks
 
 
-def chunks(X, width=1):
-    """Slices of the rows of X of bounded size, where a row takes `width` numbers or its own.
+def chunks(X, width=1, most=None):
+    """Slices of the rows of X, of at most so many numbers; a row takes `width` or its own.
 
     scikit-learn's `gen_batches` validates its arguments, which takes longer than a row does.
     """
-    size = max(1, CHUNK // max(width, X.shape[1]))
+    size = max(1, (most or CHUNK) // max(width, X.shape[1]))
     return (slice(start, start + size) for start in range(0, len(X), size))
 
 

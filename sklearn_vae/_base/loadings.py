@@ -43,6 +43,7 @@ from sklearn.utils.validation import check_is_fitted
 from ..priors import StandardNormal
 from ..selection import put_in_order
 from ..training import every_kth
+from .data import chunks
 
 ACTIVE = 0.01  # variance of a component's posterior mean over the data (Burda et al. 2016)
 DIAGNOSED = 10_000  # rows of X, and draws from the prior, at most
@@ -280,9 +281,7 @@ def _nested_errors(share, difference, away, B, numbered):
     other, so that they stay near the CPU.
     """
     orders, errors = (numbered[:0:-1], numbered[:-1]), np.zeros((2, len(B) - 1))
-    size = max(1, NEAR // B.shape[1])
-    for start in range(0, len(away), size):
-        rows = slice(start, start + size)
+    for rows in chunks(difference, most=NEAR):
         for order, of in zip(orders, errors, strict=True):
             rest = difference[rows].copy()
             for i, j in enumerate(order):

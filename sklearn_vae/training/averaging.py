@@ -7,7 +7,7 @@ of the cloud is nearer to the best weights than any of its points. Later weights
     mean_t = (1 - (gamma + 1) / (t + gamma)) mean_(t-1) + (gamma + 1) / (t + gamma) w_t,
 
 so for gamma = 8 the average is over about the last tenth of the steps, however many there are.
-From step `OFTEN` on it counts every fourth of them, and those at which it is looked at: with k
+After step `OFTEN` it counts every fourth of them, and those at which it is looked at: with k
 steps since the last one the share is (gamma + 1) / (t / k + gamma). Weights that few steps lie
 between tell nearly the same, and to count those of large networks takes a twentieth of a step.
 
